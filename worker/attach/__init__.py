@@ -1,1 +1,1 @@
-"""Attaches this machine to a work pool of the platform, with nothing but Python's standard library."""
+"""Attaches this machine to a work pool of the platform, using only Python's standard library."""

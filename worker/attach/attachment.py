@@ -42,8 +42,8 @@ class Attachment:
         settings: How it is attached.
         paths: Its files.
         auth_string: The login of its server's API; empty for none.
-        api_key: The key of its server's API; empty for none, as with a login.
-        was_attached: Whether the settings were remembered from before.
+        api_key: The key of its server's API; empty for none, or if a login is used.
+        was_attached: Whether saved settings were found.
     """
 
     settings: Settings
@@ -58,7 +58,7 @@ class Attachment:
         return Server(self.settings.server, self.auth_string, self.api_key)
 
     def remember(self) -> None:
-        """Keep settings, login and key in the worker's folder."""
+        """Save settings, login and key in the worker's folder."""
         write_private(Path(self.paths.auth_string), self.auth_string)
         write_private(Path(self.paths.api_key), self.api_key)
         save(self.settings, Path(self.paths.settings))
@@ -127,10 +127,10 @@ def _folder(options: argparse.Namespace, name: str) -> Path:
 
 
 def _queues(names: list[str]) -> str:
-    """Return the queues as they are kept; a single empty name means every queue again.
+    """Return the queues as they are saved; a single empty name goes back to every queue.
 
     Raises:
-        AttachError: A name has a comma, or a character that Prefect allows in no name.
+        AttachError: A name has a comma, or a character that Prefect does not allow in names.
     """
     for name in names:
         if re.search(r"[,/%&<>]", name) or not (name.strip() or len(names) == 1):
@@ -139,10 +139,10 @@ def _queues(names: list[str]) -> str:
 
 
 def _grace(text: str) -> int:
-    """Return the seconds that a worker has to stop in, of which its own way of stopping needs some.
+    """Return how many seconds a worker has to stop, which must include those of its own shutdown.
 
     Raises:
-        AttachError: It is not a number of seconds, or too small a one.
+        AttachError: It is not a whole number of seconds, or too small.
     """
     seconds = int(number(text or "30", "--grace-seconds", whole=True))
     if seconds < MIN_GRACE_SECONDS:
@@ -155,7 +155,7 @@ def _absolute(folder: str) -> str:
 
 
 def _has_variables(config_dir: str) -> bool:
-    """Tell whether a team's folder has variables.
+    """Tell whether a team's folder has a ``flows.env``.
 
     Raises:
         AttachError: There is no such folder.
@@ -166,7 +166,7 @@ def _has_variables(config_dir: str) -> bool:
 
 
 def _login(values: dict[str, str], from_file: dict[str, str], paths: Paths) -> tuple[str, str]:
-    """Return login and key, of which one at most is not empty: newly given, or else what is kept.
+    """Return the login and the key, at most one of them non-empty: what was given, else what is saved.
 
     Raises:
         AttachError: One cannot be read or used, or both are given.
@@ -186,7 +186,7 @@ def _login(values: dict[str, str], from_file: dict[str, str], paths: Paths) -> t
 
 
 def kept_login(paths: Paths) -> tuple[str, str]:
-    """Return the login and the key that are kept in the worker's folder; of neither, empty ones.
+    """Return the login and the key saved in the worker's folder; an empty string for one that is not.
 
     Raises:
         AttachError: One cannot be read or used.

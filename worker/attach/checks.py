@@ -1,4 +1,4 @@
-"""The checks before a worker is attached: one finding each, with what to do."""
+"""The checks that run before a worker is attached; each makes one finding, with what to do."""
 
 import platform
 import re
@@ -29,7 +29,7 @@ class Finding:
 
     Attributes:
         check: The check's name.
-        status: ``ok``; ``note`` for what does not hinder the worker; ``WRONG`` for what does.
+        status: ``ok``; ``note`` for what does not stop the worker; ``WRONG`` for what does.
         text: What was found and, unless it is ok, what to do.
     """
 
@@ -44,10 +44,10 @@ def check_all(
     """Yield what each check finds, one after the other.
 
     Args:
-        settings: How the worker is to be attached.
+        settings: How the worker will be attached.
         server: Its Prefect server.
         lock: The hashed requirements that its environment is made from.
-        environment: That of the worker, for git.
+        environment: The worker's environment, for git.
     """
     yield check_python(make_environment=not settings.environment)
     if not settings.environment:
@@ -72,7 +72,7 @@ def check_all(
 
 
 def check_python(*, make_environment: bool) -> Finding:
-    """Check the Python that runs this program, of which the worker's environment is made."""
+    """Check the Python that runs this program, from which the worker's environment is made."""
     version = f"Python {platform.python_version()}"
     if make_environment and not (find_spec("venv") and find_spec("ensurepip")):
         return Finding(
@@ -84,7 +84,7 @@ def check_python(*, make_environment: bool) -> Finding:
 
 
 def check_packages(checkout: Path, extras: str, config_dir: str = "") -> Finding:
-    """Check that the locks are there which the worker's environment is made from."""
+    """Check that the locks for the worker's environment exist."""
     try:
         further = further_locks(checkout, extras, Path(config_dir) if config_dir else None)
     except LockError as error:
@@ -120,7 +120,7 @@ def check_server(server: Server) -> Finding:
             WRONG,
             f"{server.url} is not ready; look for its database in the server's log, then try again",
         )
-    if answer.status == 403 and (told := answer.sentence()):  # the platform's guard of its names, or a proxy
+    if answer.status == 403 and (told := answer.sentence()):  # the platform's check of host names, or a proxy
         return Finding("server", WRONG, f"{server.url} answered 403: {told}")
     return Finding(
         "server",
@@ -130,14 +130,14 @@ def check_server(server: Server) -> Finding:
 
 
 def check_login(version: Answer, server: Server) -> Finding:
-    """Check the login, by the answer to a question that needs one."""
+    """Check the login by the answer to a request that needs one."""
     if version.status in {401, 403}:
         return Finding("login", WRONG, refusal(server))
     return Finding("login", OK, "accepted" if server.has_login or server.has_key else "none needed")
 
 
 def refusal(server: Server) -> str:
-    """Return what is wrong with the login or the key, or with having none, and what to do."""
+    """Return what is wrong with the login or the key, or that one is missing, and what to do."""
     if server.has_key:
         return f"{server.url} refuses this key; put its PREFECT_API_KEY into a file and give --api-key-file"
     what = "refuses this login" if server.has_login else "asks for a login"
@@ -148,7 +148,7 @@ def refusal(server: Server) -> str:
 
 
 def own_version(settings: Settings, lock: Path) -> str:
-    """Return the version of Prefect that the worker has, or would get; empty when it is not known."""
+    """Return the version of Prefect that the worker has, or would get; empty if unknown."""
     if not settings.environment:
         try:
             found = re.search(r"(?m)^prefect==([^\s;\\]+)", lock.read_text(encoding="utf-8"))
@@ -169,7 +169,7 @@ def own_version(settings: Settings, lock: Path) -> str:
 
 
 def check_version(version: Answer, own: str) -> Finding:
-    """Check that worker and server are of one version."""
+    """Check that worker and server run the same version of Prefect."""
     servers = version.json()
     if not own:
         return Finding(
@@ -190,7 +190,7 @@ def check_version(version: Answer, own: str) -> Finding:
 
 
 def check_platform(servers: str, own: str, checkout: Path) -> Finding:
-    """Check that this checkout is of the server's release of the platform, or one patch release behind."""
+    """Check that this checkout is at the server's release of the platform, or one patch release behind."""
     if not servers:
         return Finding("platform", NOTE, f"{own} here; the server tells none")
     if servers == own:
@@ -201,7 +201,7 @@ def check_platform(servers: str, own: str, checkout: Path) -> Finding:
 
 
 def check_pool(server: Server, settings: Settings) -> Finding:
-    """Check that the work pool is there, and one whose flows run as processes."""
+    """Check that the work pool exists and runs its flows as processes."""
     answer = server.pool(settings.pool)
     described = answer.json()
     if answer.status == 404:
@@ -228,7 +228,7 @@ def check_pool(server: Server, settings: Settings) -> Finding:
 
 
 def check_queues(server: Server, settings: Settings) -> Finding:
-    """Check which of the worker's queues the pool has; `run` and `install` make those that are missing."""
+    """Check which of the worker's queues the pool has; `run` and `install` create the missing ones."""
     names = server.queue_names(settings.pool)
     missing = [name for name in settings.queues if name not in names]
     if missing:
@@ -239,7 +239,7 @@ def check_queues(server: Server, settings: Settings) -> Finding:
 
 
 def check_clock(servers: datetime | None, own: datetime) -> Finding:
-    """Check this machine's clock against the server's, whose date has whole seconds."""
+    """Compare this machine's clock with the server's, which is known only to the second."""
     if servers is None:
         return Finding("clock", NOTE, "the server did not say its time")
     skew = (own - servers).total_seconds()
@@ -254,7 +254,7 @@ def check_clock(servers: datetime | None, own: datetime) -> Finding:
 
 
 def check_flows(settings: Settings, environment: Mapping[str, str]) -> Finding:
-    """Check that git can read the flows' repository under the address that runs will use."""
+    """Check that git can read the flows' repository at the address that runs will use."""
     if not settings.flows_git_url:
         return Finding(
             "flows", WRONG, "give --flows-git-url the flows' repository as this machine reaches it"
@@ -267,7 +267,7 @@ def check_flows(settings: Settings, environment: Mapping[str, str]) -> Finding:
 
 
 def check_yeedu(url: str, asked: Callable[[str, str], Answer] = ask) -> Finding:
-    """Check that Yeedu answers at the address, unless none is given."""
+    """Check that Yeedu answers at its address, if one is given."""
     if not url:
         return Finding("yeedu", NOTE, "not checked; give --yeedu-url if its flows run Yeedu jobs")
     health = f"{url.rstrip('/').removesuffix('/healthCheck')}/healthCheck"

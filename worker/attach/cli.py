@@ -1,6 +1,6 @@
 """The commands: ``attach check``, ``run``, ``install``, ``status`` and ``detach``.
 
-Exit codes: 0 all is well; 1 something is wrong, and was said in one sentence.
+Exit codes: 0, all is well; 1, something is wrong, which one sentence says.
 """
 
 import argparse
@@ -32,7 +32,7 @@ LOCK = folder.CHECKOUT / "requirements" / "worker.txt"
 
 
 def main() -> None:
-    """Run the command of the command line and leave with its exit code."""
+    """Run the command given on the command line and exit with its code."""
     options = parse(sys.argv[1:])
     try:
         sys.exit(run(options))
@@ -46,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
     """Run one command and return its exit code.
 
     Raises:
-        AttachError: It cannot go on.
+        AttachError: The command cannot continue.
     """
     if options.command == "serve":
         return _serve(Paths(Path(options.folder)))
@@ -71,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _check(attachment: Attachment) -> bool:
-    """Print one line per check; return whether nothing hinders the worker."""
+    """Print one line per check; return whether none of them is wrong."""
     settings = attachment.settings
     environment = worker_environment(settings, attachment.paths, os.environ, 0)
     is_fine = True
@@ -82,7 +82,7 @@ def _check(attachment: Attachment) -> bool:
 
 
 def _with_login(attachment: Attachment) -> Attachment:
-    """Ask at the terminal for the server's login, or its key, when it wants one and none was given."""
+    """Ask on the terminal for the server's login or API key, if it needs one and none was given."""
     if (
         attachment.auth_string
         or attachment.api_key
@@ -98,7 +98,7 @@ def _with_login(attachment: Attachment) -> Attachment:
 
 
 def _prepare(attachment: Attachment, wheels: str | None, *, is_fine: bool) -> None:
-    """Make folder, environment and queues, and remember how the worker is attached."""
+    """Create folder, environment and queues, and save how the worker is attached."""
     paths = attachment.paths
     if is_fine:  # else the server may not even answer
         settings = attachment.settings
@@ -114,7 +114,7 @@ def _prepare(attachment: Attachment, wheels: str | None, *, is_fine: bool) -> No
 
 
 def _serve(paths: Paths) -> int:
-    """Run the worker in the foreground until someone asks to stop."""
+    """Run the worker in the foreground until it is asked to stop."""
     settings = load(Path(paths.settings))
     if settings is None:
         raise AttachError(f"no worker is attached in {paths.home}")
@@ -170,7 +170,7 @@ def _is_online(attachment: Attachment) -> bool:
 
 
 def _status(attachment: Attachment) -> int:
-    """Print how the worker is; return 0 when it runs and the server sees it."""
+    """Print the worker's status; return 0 if it runs and the server sees it online."""
     settings, paths = attachment.settings, attachment.paths
     if not attachment.was_attached:
         raise AttachError(f"no worker is attached in {paths.home}")
@@ -188,9 +188,9 @@ def _status(attachment: Attachment) -> int:
 
 
 def _detach(attachment: Attachment, *, forget: bool) -> int:
-    """Stop the worker and remove everything of it.
+    """Stop the worker, and remove its service, its folder and its record on the server.
 
-    The folder goes last: with it go the address and the login by which the server can be asked to forget.
+    The folder goes last: it holds the address and the login that removing the record needs.
     """
     settings, paths = attachment.settings, attachment.paths
     is_attached = Path(paths.settings).exists()

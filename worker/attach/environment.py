@@ -1,4 +1,4 @@
-"""The worker's Python environment: the hashed locks, and the operator of this checkout or of wheels."""
+"""Makes the worker's Python environment: the hashed locks, and this checkout's packages or their wheels."""
 
 import hashlib
 import os
@@ -27,7 +27,7 @@ def make_environment(
     say: Callable[[str], None],
     config_dir: str = "",
 ) -> None:
-    """Bring the environment up to date; at once when it already is.
+    """Bring the environment up to date; return at once if it already is.
 
     Args:
         checkout: This repository, with its locks.
@@ -35,10 +35,10 @@ def make_environment(
         wheels: A folder of wheels to install from, without any package index; `None` to use the index.
         extras: Names of extras in requirements/extras, separated by commas; empty for none.
         say: Called with each step that takes time.
-        config_dir: A team's folder, whose list of packages takes the place of the checkout's; empty for none.
+        config_dir: A team's folder, whose list of packages replaces the checkout's; empty for none.
 
     Raises:
-        AttachError: It cannot be made.
+        AttachError: The environment cannot be made.
     """
     stamp = environment / "made-from"
     locks = locks_of(checkout, extras, config_dir)
@@ -100,7 +100,7 @@ def install_commands(
         environment: The folder of the environment.
         wheels: A folder of wheels, or `None` for the package index.
         locks: What to install, uv's own lock first.
-        own: What to install this repository's packages from; `None` to look.
+        own: What to install this repository's packages from; `None` for `own_packages`.
     """
     source = ["--no-index", "--find-links", str(wheels)] if wheels else []
     uv = programs_of(environment) / ("uv.exe" if os.name == "nt" else "uv")
@@ -128,18 +128,18 @@ def own_packages(checkout: PurePath, wheels: PurePath | None) -> list[PurePath]:
 
 
 def own_environment(inherited: Mapping[str, str]) -> dict[str, str]:
-    """Return what installing runs with: without traces of another environment, and alike for pip and uv."""
+    """Return the environment for installing: with no trace of another one, and the same for pip and uv."""
     names = inherited.keys() - {"VIRTUAL_ENV", "PYTHONPATH"}
     result = {name: inherited[name] for name in names}
     if certificates := inherited.get("SSL_CERT_FILE"):
-        result.setdefault("PIP_CERT", certificates)  # pip does not look at the other, which uv does
+        result.setdefault("PIP_CERT", certificates)  # uv reads SSL_CERT_FILE, and pip does not
     if index := inherited.get("PACKAGE_INDEX_URL"):
         result |= {"PIP_INDEX_URL": index, "UV_DEFAULT_INDEX": index}
     return result
 
 
 def _runs(environment: Path) -> bool:
-    """Tell whether the environment's Python runs: the one that it was made from may be gone."""
+    """Tell whether the environment's Python runs: the Python that it was made from may be gone."""
     try:
         return subprocess.run([str(python_of(environment)), "-c", ""], check=False).returncode == 0
     except OSError:
@@ -147,7 +147,7 @@ def _runs(environment: Path) -> bool:
 
 
 def _must(command: list[str], what: str) -> None:
-    """Run a command to its end.
+    """Run a command, and wait until it ends.
 
     Raises:
         AttachError: It failed; its own output is on the terminal.

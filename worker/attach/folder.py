@@ -1,4 +1,4 @@
-"""The worker's folder on this machine: creates, fills and removes it."""
+"""Creates, fills and removes the worker's folder on this machine."""
 
 import getpass
 import os
@@ -23,17 +23,17 @@ _REMOVE_SECONDS = 20.0
 
 
 def user_name() -> str:
-    """Return who runs this program; with the domain on Windows."""
+    """Return the user who runs this program, with the domain on Windows."""
     if sys.platform == "win32":
         return f"{os.environ.get('USERDOMAIN', '.')}\\{os.environ.get('USERNAME') or getpass.getuser()}"
     return getpass.getuser()
 
 
 def make_home(paths: Paths) -> None:
-    """Make the worker's folder, which is its user's alone.
+    """Create the worker's folder, private to its user.
 
     Raises:
-        AttachError: It cannot be made, or holds something else, which detaching would delete.
+        AttachError: It cannot be created, or holds something else, which detaching would delete.
     """
     home = Path(paths.home)
     try:
@@ -53,7 +53,7 @@ def make_home(paths: Paths) -> None:
 
 
 def fill_home(paths: Paths) -> None:
-    """Make what the worker writes to."""
+    """Create the folders that the worker writes to."""
     for folder in (paths.prefect, paths.temporary, paths.log.parent):
         Path(folder).mkdir(exist_ok=True)
 
@@ -68,7 +68,7 @@ def copy_program(paths: Paths) -> None:
 
 
 def write_private(file: Path, text: str) -> None:
-    """Write a file that its owner alone may read, from the first byte on."""
+    """Write a file that only its owner can read, from the first byte on."""
     part = file.with_name(f"{file.name}.part")
     part.unlink(missing_ok=True)
     with os.fdopen(
@@ -81,10 +81,10 @@ def write_private(file: Path, text: str) -> None:
 if sys.platform != "win32":
 
     def give_to(home: Path, user: str) -> None:
-        """Make everything in the folder another user's.
+        """Give the folder, with everything in it, to another user.
 
         Raises:
-            AttachError: There is no such user, or it may not be given away.
+            AttachError: There is no such user, or this one may not give it away.
         """
         try:
             entry = pwd.getpwnam(user)
@@ -95,10 +95,10 @@ if sys.platform != "win32":
 
 
 def remove(home: Path, say: Callable[[str], None]) -> None:
-    """Delete the worker's folder; a program that is just ending may hold a file for a moment.
+    """Delete the worker's folder, retrying while a program that is just ending holds a file.
 
     Raises:
-        AttachError: Something of it stays.
+        AttachError: Part of it is still there.
     """
     deadline = time.monotonic() + _REMOVE_SECONDS
     while home.exists():
@@ -111,7 +111,7 @@ def remove(home: Path, say: Callable[[str], None]) -> None:
 
 
 def _retry_writable(function: Callable[..., object], path: str, _error: object) -> None:
-    """Delete what is read-only, as git's packs are, which Windows refuses to delete."""
+    """Make a path writable, and retry: Windows deletes no read-only files, as git's packs are."""
     try:
         Path(path).chmod(stat.S_IRWXU)
         function(path)

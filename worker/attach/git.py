@@ -18,12 +18,12 @@ _HINTS = {
 
 
 def check_repository(url: str, revision: str, environment: Mapping[str, str]) -> str:
-    """Return what hinders git from reading the repository; empty when nothing does.
+    """Return what keeps git from reading the repository; empty if nothing does.
 
     Args:
-        url: An address or a folder, perhaps with a login, which the answer does not repeat.
+        url: An address or a folder, perhaps with a login, which the result never shows.
         revision: A branch, a tag or a commit; empty for the default branch.
-        environment: The worker's, so that git meets the same certificates, proxies and settings.
+        environment: The worker's, so that git uses the same certificates, proxies and settings.
     """
     if url.startswith("-") or revision.startswith("-"):
         shown = without_login(url)
@@ -40,7 +40,7 @@ def check_repository(url: str, revision: str, environment: Mapping[str, str]) ->
 
 
 def origin_of(checkout: str) -> str:
-    """Return the address that a checkout was cloned from; empty when there is none."""
+    """Return the address that a checkout was cloned from; empty if there is none."""
     try:
         done = subprocess.run(
             ["git", "-C", checkout, "remote", "get-url", "origin"],

@@ -1,4 +1,4 @@
-"""The command line of the program."""
+"""Parses the program's command line."""
 
 import argparse
 import sys
@@ -16,12 +16,12 @@ COMMANDS = {
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        """Leave with one sentence."""
+        """Exit with one sentence."""
         self.exit(1, f"attach: {message}; see --help\n")
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
-    """Return the options; leave with one sentence when they cannot be understood."""
+    """Return the options; exit with one sentence if they are wrong."""
     parser = _Parser(
         prog="attach", description="Attaches this machine to a work pool of a Prefect server, as a worker."
     )
@@ -57,7 +57,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 
 def _add_identity(command: argparse.ArgumentParser) -> None:
-    """Add what says which worker is meant, and how to reach its server."""
+    """Add the options that name the worker and say how to reach its server."""
     windows = sys.platform == "win32"
     command.add_argument("--name", help="the worker's name on the server (default: this machine's name)")
     command.add_argument("--folder", help="the worker's folder (default: one in the user's own data folder)")
@@ -135,5 +135,5 @@ def _add_settings(command: argparse.ArgumentParser) -> None:
 
 
 def default_pool() -> str:
-    """Return the pool that a machine of this kind belongs to unless told otherwise."""
+    """Return the default work pool of a machine of this kind."""
     return "windows-pool" if sys.platform == "win32" else "yeedu-pool"

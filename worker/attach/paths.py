@@ -6,15 +6,15 @@ from dataclasses import dataclass
 from pathlib import PurePath, PurePosixPath, PureWindowsPath
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-_RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?|.*\.")  # no file on Windows is called so
+_RESERVED = re.compile(r"(?i)(con|prn|aux|nul|com\d|lpt\d)(\..*)?|.*\.")  # Windows allows no such file name
 
 
 @dataclass(frozen=True)
 class Paths:
-    """The files of one worker; of either system's paths, so that one system can describe the other.
+    """The files of one worker, as paths of either system, so that one system can describe the other.
 
     Attributes:
-        home: The worker's folder. Names in it are short because a path on Windows has 260 characters at most.
+        home: The worker's folder. Names in it are short, because Windows limits a path to 260 characters.
     """
 
     home: PurePath
@@ -31,22 +31,22 @@ class Paths:
 
     @property
     def program(self) -> PurePath:
-        """The copy of this program that the service starts, so that the checkout may go."""
+        """The copy of this program that the service starts, so that the checkout may be deleted."""
         return self.home / "program" / "attach"
 
     @property
     def settings(self) -> PurePath:
-        """What the worker was attached with."""
+        """The settings that the worker was attached with."""
         return self.home / "settings.json"
 
     @property
     def auth_string(self) -> PurePath:
-        """The login of the server's API, readable by the worker's user alone."""
+        """The login of the server's API, readable only by the worker's user."""
         return self.home / "auth-string"
 
     @property
     def api_key(self) -> PurePath:
-        """The key of the server's API, readable by the worker's user alone."""
+        """The key of the server's API, readable only by the worker's user."""
         return self.home / "api-key"
 
     @property
@@ -66,12 +66,12 @@ class Paths:
 
     @property
     def lock(self) -> PurePath:
-        """Locked while the worker runs; holds the number of the process that does."""
+        """Locked while the worker runs; contains the number of the process that holds it."""
         return self.home / "lock"
 
     @property
     def stop_request(self) -> PurePath:
-        """Its appearance asks the running worker to stop."""
+        """Asks the running worker to stop, by existing."""
         return self.home / "stop"
 
     @property
@@ -91,11 +91,11 @@ def python_of(environment: PurePath) -> PurePath:
 
 
 def default_parent(variables: Mapping[str, str], *, windows: bool, system: bool) -> PurePath:
-    """Return the folder of all workers' folders.
+    """Return the folder that holds all workers' folders.
 
     Args:
         variables: The user's environment.
-        windows: Whether it is that of a Windows machine.
+        windows: Whether this is a Windows machine.
         system: Whether the worker belongs to the machine rather than to its user.
     """
     if windows:
@@ -111,11 +111,11 @@ def default_parent(variables: Mapping[str, str], *, windows: bool, system: bool)
 
 
 def is_usable_name(name: str) -> bool:
-    """Tell whether a worker may be called so: its name is also that of a folder, and of a service."""
+    """Tell whether a worker may have this name, which also names a folder and a service."""
     return bool(_NAME.fullmatch(name)) and not _RESERVED.fullmatch(name)
 
 
 def name_of_host(host: str) -> str:
-    """Return the worker's name on a machine that gave it none: the host's, without its domain."""
+    """Return the default name of a worker: the host's, without its domain."""
     name = re.sub(r"[^a-z0-9_-]+", "-", host.lower().split(".")[0]).strip("-_")
     return name if is_usable_name(name) else f"worker-{name}".rstrip("-")

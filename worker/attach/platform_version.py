@@ -1,6 +1,6 @@
-"""The version of the platform that a checkout is of, and how far apart two of them may be.
+"""Reads the platform version of a checkout, and tells whether two versions may work together.
 
-Of the standard library alone, since the host's commands (`local.release.version`) read it here too.
+Standard library only, since the host's commands (`local.release.version`) use it too.
 """
 
 import re
@@ -12,18 +12,18 @@ _RELEASE = re.compile(r"v?(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)", re.ASCII)
 
 
 def platform_version(checkout: Path) -> str:
-    """Return the version of a checkout; empty when it is none of this platform."""
+    """Return the version of a checkout; empty if it is not one of this platform."""
     return version_of_files(lambda name: _text(checkout / name))
 
 
 def version_of_files(read: Callable[[str], str]) -> str:
-    """Return the version that files say; empty when none says it.
+    """Return the version that the files state; empty if none does.
 
     Args:
-        read: Returns a file's text by its name; empty for one that is not there.
+        read: Returns a file's text by its name; empty for a missing file.
     """
     said = read("VERSION").strip()
-    found = None if said else _DEFAULT.search(read("docker-compose.yaml"))  # in which older releases have it
+    found = None if said else _DEFAULT.search(read("docker-compose.yaml"))  # where older releases have it
     return found[1] if found else said
 
 
@@ -35,13 +35,13 @@ def _text(file: Path) -> str:
 
 
 def numbers(version: str) -> tuple[int, int, int] | None:
-    """Return the three numbers of a release, ``1.2.3`` or ``v1.2.3``; of anything else, `None`."""
+    """Return the three numbers of a release, ``1.2.3`` or ``v1.2.3``; `None` for anything else."""
     found = _RELEASE.fullmatch(version)
     return (int(found[1]), int(found[2]), int(found[3])) if found else None
 
 
 def is_near(own: str, servers: str) -> bool:
-    """Tell whether a worker may work for a server: of its release, or one patch release behind."""
+    """Tell whether a worker may serve a server: at the same release, or one patch release behind."""
     mine, theirs = numbers(own), numbers(servers)
     if mine is None or theirs is None:
         return own == servers

@@ -1,4 +1,4 @@
-"""The command and the environment of the worker's process, as data."""
+"""Builds the command line and the environment of the worker's process."""
 
 import json
 import os
@@ -9,8 +9,8 @@ from pathlib import PurePath
 from attach.paths import Paths, programs_of, python_of
 from attach.settings import API_KEY, AUTH_STRING, CERTIFICATES, Settings
 
-# Where programs and the user's own git settings are, language and time, certificates, proxies - and nothing
-# that is private: a worker passes its whole environment to every flow.
+# What locates programs and the user's git settings, language, time zone, certificates, proxies; and nothing
+# private: a worker passes its whole environment to every flow.
 _INHERITED = frozenset(
     {
         *("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ"),
@@ -19,7 +19,7 @@ _INHERITED = frozenset(
         *("SSH_AUTH_SOCK", "GIT_SSH_COMMAND"),
     }
 )
-# Without these, programs of Windows do not start, or do not find their user.
+# Without these, Windows programs do not start, or do not find their user's folders.
 _INHERITED_ON_WINDOWS = frozenset(
     {
         *("SYSTEMROOT", "SYSTEMDRIVE", "WINDIR", "COMSPEC", "PATHEXT", "OS", "PROCESSOR_ARCHITECTURE"),
@@ -32,15 +32,15 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 def environment_of(settings: Settings, paths: Paths) -> PurePath:
-    """Return the worker's Python environment: the one that the user named, or the one that is made for it."""
+    """Return the worker's Python environment: the one that the user named, else the one made for it."""
     return type(paths.home)(settings.environment) if settings.environment else paths.environment
 
 
 def worker_command(settings: Settings, paths: Paths) -> list[str]:
     """Return the command line of the worker.
 
-    Linux starts the platform's own worker. Windows can neither replace a process nor fork one, so there it is
-    Prefect's.
+    It is the platform's own worker, except on Windows, which can neither replace nor fork a process: there it
+    is Prefect's.
     """
     environment = environment_of(settings, paths)
     if not paths.is_windows:
@@ -56,7 +56,7 @@ def worker_command(settings: Settings, paths: Paths) -> list[str]:
 def worker_environment(
     settings: Settings, paths: Paths, inherited: Mapping[str, str], health_port: int
 ) -> dict[str, str]:
-    """Return the environment of the worker, which its flows get too, but for `login_variables`.
+    """Return the worker's environment without `login_variables`; its flows inherit it.
 
     Args:
         settings: How the worker is attached.
@@ -82,7 +82,7 @@ def worker_environment(
         "PREFECT_WORKER_QUERY_SECONDS": f"{settings.query_seconds:g}",
         "PREFECT_WORKER_WEBSERVER_HOST": "127.0.0.1",
         "PREFECT_WORKER_WEBSERVER_PORT": str(health_port),
-        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # by which the platform tells which runs are alive
+        "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30",  # tells the platform which runs are alive
         "DO_NOT_TRACK": "1",
         "WORKER_POOL": settings.pool,
         "WORKER_QUEUES": ",".join(settings.queues),
@@ -103,8 +103,8 @@ def worker_environment(
 def login_variables(settings: Settings, auth_string: str, api_key: str) -> dict[str, str]:
     """Return the variables with which the worker logs in to the server.
 
-    Prefect's client tells a key to Prefect Cloud, which it knows by the address, in Cloud's own way. To any
-    other server it tells the key over HTTP alone; a header that it is told to send goes with websockets too.
+    Prefect's client sends a key to Prefect Cloud, which it knows by the address, in Cloud's own way. To any
+    other server it sends the key over HTTP only; a custom header goes with websockets too.
 
     Args:
         settings: How the worker is attached.
@@ -125,14 +125,14 @@ def login_variables(settings: Settings, auth_string: str, api_key: str) -> dict[
 
 
 def _proxy_exceptions(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables by which a proxy is not asked for what is on this machine."""
+    """Return the variables that keep requests to this machine off a proxy."""
     own = environment.get("no_proxy") or environment.get("NO_PROXY") or ""
     value = ",".join([*filter(None, [own]), *_LOOPBACK])
     return {"NO_PROXY": value, "no_proxy": value}
 
 
 def _long_paths(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables by which git on Windows writes files whose path has more than 260 characters."""
+    """Return the variables that let git on Windows write paths of more than 260 characters."""
     count = int(environment.get("GIT_CONFIG_COUNT") or 0)
     return {
         "GIT_CONFIG_COUNT": str(count + 1),

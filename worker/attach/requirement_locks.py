@@ -1,7 +1,7 @@
 """Finds the lock files of extra packages for flows, and detects a list that is not locked.
 
-It stands alone, and is a program too, since each way of making a worker's environment asks it: the builds
-of the images, the installation of local processes, and `attach`.
+It imports nothing of this repository and is also a program, since every way of making a worker's environment
+uses it: the image builds, the installation of local processes, and `attach`.
 
     python requirement_locks.py CHECKOUT EXTRAS [CONFIG_DIR]    prints the arguments for `uv pip install`
     python requirement_locks.py CHECKOUT --digest [CONFIG_DIR]  prints what `make lock` writes into the lock
@@ -14,7 +14,7 @@ from pathlib import Path
 
 LIST = "flows/requirements.txt"
 LOCK = "requirements/flows.txt"
-OWN_LIST, OWN_LOCK = "requirements.txt", "requirements.lock"  # of CONFIG_DIR, in place of these two
+OWN_LIST, OWN_LOCK = "requirements.txt", "requirements.lock"  # in CONFIG_DIR; they replace these two
 EXTRAS = "requirements/extras"
 _COMMENT = re.compile(r"(^|\s)#.*")
 _WITHOUT_HASH = re.compile(r"(git|hg|svn|bzr)\+|file:")
@@ -23,16 +23,16 @@ _PACKAGE = re.compile(r"(?m)^[a-zA-Z0-9]")
 
 
 class LockError(Exception):
-    """A list or an extra cannot be used; its text is meant for people."""
+    """A list or an extra cannot be used; the message is for people."""
 
 
 def further_locks(checkout: Path, extras: str, config: Path | None = None) -> list[Path]:
-    """Return the locks to install besides the worker's own: of the chosen extras, and of the flows' list.
+    """Return the locks to install besides the worker's own: those of the chosen extras and the flows' list.
 
     Args:
         checkout: This repository.
         extras: Names of extras, separated by commas; empty for none.
-        config: The team's folder, whose list takes the place of the repository's where it has one.
+        config: The team's folder, whose list, if it has one, replaces the repository's.
 
     Raises:
         LockError: There is no such extra, or the list has changed since it was locked.
@@ -48,14 +48,14 @@ def names_of(extras: str) -> list[str]:
 
 
 def list_and_lock(checkout: Path, config: Path | None) -> tuple[Path, Path]:
-    """Return the flows' list and its lock, whether or not they are there."""
+    """Return the flows' list and its lock, whether or not they exist."""
     if config and (config / OWN_LIST).exists():
         return config / OWN_LIST, config / OWN_LOCK
     return checkout / LIST, checkout / LOCK
 
 
 def digest(checkout: Path, config: Path | None = None) -> str:
-    """Return a digest of the flows' list, which comments and line ends do not change.
+    """Return a digest of the flows' list that ignores comments and line endings.
 
     Raises:
         LockError: The list cannot be read, or has a line that cannot be locked.
@@ -74,7 +74,7 @@ def _extra(checkout: Path, name: str) -> Path:
 
 
 def _locked_list(checkout: Path, config: Path | None) -> Path:
-    """Return the lock of the list if it was compiled from the list as it is."""
+    """Return the list's lock, provided that it was compiled from the present list."""
     source, lock = list_and_lock(checkout, config)
     try:
         found = _DIGEST.search(lock.read_text(encoding="utf-8"))
@@ -86,7 +86,7 @@ def _locked_list(checkout: Path, config: Path | None) -> Path:
 
 
 def shown(file: Path, checkout: Path) -> str:
-    """Return a file's path for people: from the checkout on, where it is in there."""
+    """Return a file's path for messages: relative to the checkout if it is inside."""
     return file.relative_to(checkout).as_posix() if file.is_relative_to(checkout) else str(file)
 
 
@@ -109,7 +109,7 @@ def _requirements(checkout: Path, config: Path | None) -> list[str]:
 
 
 def main() -> None:
-    """Print what was asked for; a mistake is one sentence and exit code 1."""
+    """Print what was asked for, or exit with one sentence and code 1."""
     checkout, asked = Path(sys.argv[1]), sys.argv[2]
     config = Path(sys.argv[3]) if len(sys.argv) > 3 else None
     try:

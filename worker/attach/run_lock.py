@@ -1,4 +1,4 @@
-"""The lock file of a running worker, by which other processes know that it runs."""
+"""The lock file that tells other processes that a worker runs."""
 
 import sys
 import time
@@ -9,8 +9,8 @@ from pathlib import Path
 
 from attach.errors import AttachError
 
-_LOCKED_BYTE = 1 << 30  # far behind the content: on Windows nobody else can read what is locked
-_TRIES, _PAUSE_SECONDS = 10, 0.1  # whoever asks whether it is held, holds it for a moment
+_LOCKED_BYTE = 1 << 30  # far past the content: on Windows nobody else can read locked bytes
+_TRIES, _PAUSE_SECONDS = 10, 0.1  # `is_held` takes the lock for a moment
 
 if sys.platform == "win32":
     import msvcrt
@@ -35,7 +35,7 @@ else:
 
 @contextmanager
 def held(path: Path, number: int) -> Generator[None]:
-    """Hold the lock while the block runs, and leave the number of this process in the file.
+    """Hold the lock while the block runs, and write the number of this process into the file.
 
     Raises:
         AttachError: Another process holds it.
@@ -61,7 +61,7 @@ def is_held(path: Path) -> bool:
 
 
 def holder(path: Path) -> int:
-    """Return the number of the process that took the lock last; 0 when it left none."""
+    """Return the number of the process that last took the lock; 0 if there is none."""
     try:
         text = path.read_bytes().decode(errors="replace").strip()
     except OSError:

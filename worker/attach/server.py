@@ -1,4 +1,4 @@
-"""A client of the Prefect server's REST API, with nothing but the standard library."""
+"""A client of the Prefect server's REST API that uses only the standard library."""
 
 import base64
 import hashlib
@@ -28,15 +28,15 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class UnreachableError(AttachError):
-    """Nothing answered at an address; the message says why, as far as it is known."""
+    """Nothing answered at an address; the message says why, as far as known."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What an HTTP server answered, be it success or not.
+    """What an HTTP server answered, success or not.
 
     Attributes:
-        date: The server's clock, to a second; `None` when it did not say.
+        date: The server's time, to the second; `None` if it sent none.
     """
 
     status: int
@@ -51,7 +51,7 @@ class Answer:
             return None
 
     def sentence(self) -> str:
-        """Return what a body of one line of text says, made fit for a terminal; empty for any other body."""
+        """Return a body that is one line of plain text, made safe for a terminal; empty for any other."""
         line = self.body.decode(errors="replace").strip()
         return "" if "\n" in line or line.startswith(("<", "{")) else printable(line[:_LONGEST_SENTENCE])
 
@@ -64,7 +64,7 @@ def ask(
     Args:
         method: For example ``GET``.
         url: An http or https address.
-        headers: Beside the usual ones.
+        headers: Sent in addition to the usual ones.
         body: Sent as JSON, unless `None`.
         context: The TLS context; `None` for the system's.
 
@@ -111,7 +111,7 @@ def _reason(error: Exception) -> str:
 
 
 def api_url(address: str) -> str:
-    """Return the API's URL for what a user gives as the server's address.
+    """Return the API's URL for the server's address as a user gives it.
 
     Raises:
         AttachError: It is not an http or https address.
@@ -136,7 +136,7 @@ class Server:
     Args:
         url: For example ``http://prefect.example.com:8080/api``.
         auth_string: ``user:password``, or empty for none.
-        api_key: Its API key, for a server that asks for one; empty for none. A login goes first.
+        api_key: Its API key, for a server that asks for one; empty for none. A login takes precedence.
     """
 
     def __init__(self, url: str, auth_string: str = "", api_key: str = "") -> None:
@@ -150,7 +150,7 @@ class Server:
             self._headers["Authorization"] = f"Bearer {api_key}"
 
     def ask(self, method: str, path: str, body: object = None) -> Answer:
-        """Make one request of the API; again after a 503, which a server answers while its database is busy.
+        """Send one request to the API; retry after a 503, which a server answers while its database is busy.
 
         Raises:
             UnreachableError: There was no answer.
@@ -165,7 +165,7 @@ class Server:
     def readiness(self) -> Answer:
         """Return the answer that tells whether the server and its database are ready.
 
-        Prefect Cloud has no such page; there, another question has to do.
+        Prefect Cloud has no page for that; there, another request stands in for it.
 
         Raises:
             UnreachableError: There was no answer.
@@ -174,14 +174,14 @@ class Server:
         return self.ask("POST", "/work_pools/filter", {"limit": 1}) if answer.status in NOT_THERE else answer
 
     def needs_login(self) -> bool:
-        """Tell whether the server refuses requests with the present login; of none that answers, no."""
+        """Tell whether the server refuses requests with the present login; false if it does not answer."""
         try:
             return 401 in {self.readiness().status, self.ask("GET", "/admin/version").status}
         except UnreachableError:
             return False
 
     def platform(self) -> str:
-        """Return the platform's version that the server tells; empty when it tells none."""
+        """Return the platform version that the server reports; empty if it reports none."""
         try:
             told = self.ask("GET", "/health/services").json()
         except UnreachableError:
@@ -204,7 +204,7 @@ class Server:
         return sorted(str(queue["name"]) for queue in queues) if isinstance(queues, list) else []  # pyright: ignore
 
     def make_queues(self, pool: str, names: list[str]) -> None:
-        """Make the queues that a pool does not have yet: a poll for one that is missing brings nothing.
+        """Create the queues that a pool does not have yet: a poll for a missing one fails.
 
         Raises:
             AttachError: The server did not answer, or refused.
@@ -215,7 +215,7 @@ class Server:
                 raise AttachError(f"{self.url} answered {answer.status} when asked for the queue {name!r}")
 
     def worker(self, pool: str, name: str) -> dict[str, Any] | None:
-        """Return the server's record of a worker; `None` when there is none.
+        """Return the server's record of a worker; `None` if there is none.
 
         Raises:
             AttachError: The server did not answer, or refused.
@@ -230,7 +230,7 @@ class Server:
         return next((record for record in records if record["name"] == name), None)  # pyright: ignore
 
     def tell_platform(self, pool: str, name: str, version: str) -> None:
-        """Let the platform know of which release a worker is, for its next upgrade; no other server is told.
+        """Record a worker's release on the server, for the platform's next upgrade; on no other server.
 
         Raises:
             AttachError: The server did not answer.
@@ -261,5 +261,5 @@ class Server:
 
 
 def _variable(pool: str, name: str) -> str:
-    """Return the name of the variable about a worker: variables have fewer characters than workers."""
+    """Return the name of a worker's variable: a hash, since variables' names allow fewer characters."""
     return f"attached_worker_{hashlib.sha256(f'{pool}/{name}'.encode()).hexdigest()[:16]}"

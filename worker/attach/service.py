@@ -14,16 +14,16 @@ from attach.settings import Settings
 
 
 def serve_command(settings: Settings, paths: Paths) -> list[str]:
-    """Return the command by which a service runs the worker in the foreground."""
+    """Return the command with which a service runs the worker in the foreground."""
     python = python_of(environment_of(settings, paths))
     return [str(python), "-X", "utf8", str(paths.program), "serve", "--folder", str(paths.home)]
 
 
 def check_possible(settings: Settings, run_as: str) -> None:
-    """Refuse what this machine has no services for.
+    """Check that this machine can run the worker as a service.
 
     Raises:
-        AttachError: It has not, or not for this user.
+        AttachError: It cannot, or not for this user.
     """
     if sys.platform == "win32":
         return
@@ -63,7 +63,7 @@ def register(settings: Settings, paths: Paths, run_as: str) -> None:
 
 
 def unregister(settings: Settings) -> None:
-    """Keep the service from being started again and, on Linux, stop it."""
+    """Disable the service and, on Linux, stop it."""
     if sys.platform == "win32":
         for command in windows_task.stop_commands(settings.name):
             _run(command)
@@ -84,7 +84,7 @@ def forget(settings: Settings) -> None:
 
 
 def state(settings: Settings) -> str:
-    """Return in a word or two what the system says about the service."""
+    """Return the service's state, in the system's own word or two."""
     if sys.platform == "win32":
         done = _run(windows_task.state_command(settings.name))
         return windows_task.state_of(done.stdout) if done.returncode == 0 else "not installed"

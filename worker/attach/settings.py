@@ -12,7 +12,7 @@ from yeedu_worker.dotenv import DotenvError, read_dotenv
 
 AUTH_STRING = "PREFECT_API_AUTH_STRING"
 API_KEY = "PREFECT_API_KEY"
-# The names of settings in an environment file, where they are called as on the platform's own worker.
+# The settings' names in an environment file; the platform's own worker uses the same.
 VARIABLES = {
     "server": "PREFECT_API_URL",
     "pool": "WORKER_POOL",
@@ -29,7 +29,7 @@ VARIABLES = {
     "auth_string_file": "PREFECT_API_AUTH_STRING_FILE",
     "api_key_file": "PREFECT_API_KEY_FILE",
 }
-# Where programs find certificates to trust. Remembered, since a service does not start from a user's shell.
+# Where programs find certificates to trust. Saved, since a service does not start from a user's shell.
 CERTIFICATES = (
     *("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO"),
     "AWS_CA_BUNDLE",
@@ -38,24 +38,24 @@ CERTIFICATES = (
 
 @dataclass(frozen=True)
 class Settings:
-    """How one worker is attached. No secret is among it, unless the user put one into the environment file.
+    """How one worker is attached; no secret, unless the user put one into the environment file.
 
     Attributes:
         server: The API's URL.
         pool: The work pool.
         name: The worker's name on the server.
-        limit: The most flow runs at a time.
+        limit: The maximum number of concurrent flow runs.
         query_seconds: Seconds between two polls.
-        grace_seconds: From asking the worker to stop until it is killed; its runs may end meanwhile.
+        grace_seconds: Seconds from asking the worker to stop until it is killed; its runs may end meanwhile.
         flows_git_url: The flows' repository as this machine reaches it: the pull steps' ``$FLOWS_GIT_URL``.
         flows_git_ref: Its branch or tag; empty for the default branch.
-        yeedu_url: Where this machine reaches Yeedu, to be checked; empty for no check.
+        yeedu_url: Yeedu's address from this machine, to check that it answers; empty for no check.
         environment: A Python environment that has the operator already; empty to make one.
-        extras: Names of requirements/extras, separated by commas, of what flows find in it besides.
-        variables: Further ones of the environment file, and those of `CERTIFICATES`; the flows see them.
+        extras: Names of requirements/extras, separated by commas, to install for flows as well.
+        variables: For flows: those of `CERTIFICATES`, ``flows.env``, and the rest of the environment file.
         config_dir: The team's folder, for its list of packages and its ``flows.env``; empty for none.
         scope: ``user`` or ``system`` once a service is installed; empty for none.
-        work_queues: The queues of the pool that it polls, separated by commas; empty for every one.
+        work_queues: The queues of the pool that it polls, separated by commas; empty for all.
     """
 
     server: str
@@ -76,24 +76,24 @@ class Settings:
 
     @property
     def queues(self) -> list[str]:
-        """The queues' names; none means every one of the pool."""
+        """The queues' names; an empty list means every queue of the pool."""
         return [name for part in self.work_queues.split(",") if (name := part.strip())]
 
     @property
     def polled(self) -> str:
-        """What the worker polls, for people."""
+        """What the worker polls, as messages say it."""
         return f"{self.pool} ({', '.join(self.queues)})" if self.queues else self.pool
 
 
 def save(settings: Settings, file: Path) -> None:
-    """Remember the settings, whole or not at all."""
+    """Save the settings, whole or not at all."""
     part = file.with_name(f"{file.name}.part")
     part.write_text(json.dumps(dataclasses.asdict(settings), indent=2) + "\n", encoding="utf-8")
     part.replace(file)
 
 
 def load(file: Path) -> Settings | None:
-    """Return the remembered settings; `None` when there are none.
+    """Return the saved settings; `None` if there are none.
 
     Raises:
         AttachError: The file cannot be read or was not written by this program.
@@ -134,10 +134,10 @@ def read_auth_string(file: Path) -> str:
 
 
 def checked_auth_string(value: str, source: str) -> str:
-    """Return the login unless it is malformed.
+    """Return the login, if it is well formed.
 
     Raises:
-        AttachError: It is.
+        AttachError: It is not.
     """
     if "\n" in value or ":" not in value:
         raise AttachError(
@@ -160,10 +160,10 @@ def read_api_key(file: Path) -> str:
 
 
 def checked_api_key(value: str, source: str) -> str:
-    """Return the API key unless it is malformed.
+    """Return the API key, if it is well formed.
 
     Raises:
-        AttachError: It is.
+        AttachError: It is not.
     """
     if not value.isascii() or len(value.split()) != 1:
         raise AttachError(
@@ -173,10 +173,10 @@ def checked_api_key(value: str, source: str) -> str:
 
 
 def number(text: str, source: str, *, whole: bool) -> float:
-    """Return a number of at least 1, or above 0 when it need not be whole.
+    """Return a number: whole and at least 1, or else above 0.
 
     Raises:
-        AttachError: It is not.
+        AttachError: The text is no such number.
     """
     try:
         value = float(int(text) if whole else text)
@@ -191,12 +191,12 @@ def number(text: str, source: str, *, whole: bool) -> float:
 def merged(
     given: Mapping[str, str | None], from_file: Mapping[str, str], remembered: Settings | None
 ) -> dict[str, str]:
-    """Return each setting's value: the command line's, else the environment file's, else the remembered one.
+    """Return each setting's value: the command line's, else the environment file's, else the saved one.
 
     Args:
-        given: The command line's options by the setting's name; `None` for one that is not there.
+        given: The command line's options by the setting's name; `None` for one that is not given.
         from_file: The environment file's variables.
-        remembered: What the worker was attached with before.
+        remembered: The saved settings, if any.
     """
     before = dataclasses.asdict(remembered) if remembered else {}
     values: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Stops the running worker from another process, on every system in the same way."""
+"""Stops the running worker from another process, in the same way on every system."""
 
 import os
 import signal
@@ -13,11 +13,11 @@ from attach.paths import Paths
 from attach.run_lock import holder, is_held
 
 _POLL_SECONDS = 0.2
-_SPARE_SECONDS = 20.0  # beyond the worker's own time, for the supervisor's
+_SPARE_SECONDS = 20.0  # beyond the worker's grace period, for the supervisor to end
 
 
 def stop(paths: Paths, grace_seconds: float, say: Callable[[str], None]) -> None:
-    """Ask the worker to stop, and wait until it has; end it when it does not."""
+    """Ask the worker to stop, and wait until it has; kill it if it does not stop in time."""
     lock, request = Path(paths.lock), Path(paths.stop_request)
     if not is_held(lock):
         return

@@ -1,4 +1,4 @@
-"""Supervises the worker's process: restarts it, rotates its log, and stops it in order."""
+"""Supervises the worker's process: restarts it, rotates its log, and stops it gracefully."""
 
 import contextlib
 import ctypes
@@ -19,10 +19,10 @@ from attach import windows_job
 
 LOG_BYTES, LOG_FILES = 5_000_000, 5
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 1.0, 60.0
-_STEADY_SECONDS = 300.0  # a process that lived so long is started again without a longer pause
+_STEADY_SECONDS = 300.0  # a process that lived this long resets the backoff
 _POLL_SECONDS = 0.25
-_READ_SECONDS = 10.0  # for the last lines, should something else still hold the pipe
-# A group of its own, so that a terminal's Ctrl-C reaches the supervisor alone.
+_READ_SECONDS = 10.0  # for the last lines, in case something else still holds the pipe
+# A process group of its own, so that a terminal's Ctrl-C reaches only the supervisor.
 _OF_PROCESS: dict[str, Any] = (
     {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
     if sys.platform == "win32"
@@ -33,7 +33,7 @@ if sys.platform == "linux":
     _LIBC, _PR_SET_PDEATHSIG = ctypes.CDLL(None), 1
 
     def _end_with_parent() -> None:
-        """Have Linux ask this new process to stop when its parent is gone, killed even: nobody else would."""
+        """Have Linux ask this new process to stop when its parent ends, even if the parent is killed."""
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
     _OF_PROCESS["preexec_fn"] = _end_with_parent
@@ -44,11 +44,11 @@ class Supervisor:
 
     Args:
         command: The command line.
-        environment: Its whole environment; called before each start, since ports and secrets may change.
+        environment: Returns its whole environment; called before each start, since ports and secrets change.
         folder: Where it runs.
         log: The newest log file; older ones have a number appended.
-        stop_request: A file whose appearance means to stop.
-        grace_seconds: From asking the command to stop until it is killed.
+        stop_request: A file that means to stop, once it exists.
+        grace_seconds: How long the command may take to stop before it is killed.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Supervisor:
         self._asked.set()
 
     def run(self) -> None:
-        """Run the command until someone asks to stop; start it again, after a pause, if it just ends."""
+        """Run the command until someone asks to stop; restart it, after a pause, when it ends by itself."""
         self._stop_request.unlink(missing_ok=True)
         pause = FIRST_PAUSE_SECONDS
         while not self._is_asked():
@@ -94,7 +94,7 @@ class Supervisor:
         return self._asked.is_set() or self._stop_request.exists()
 
     def _wait(self, is_over: Callable[[], bool], seconds: float) -> None:
-        """Return when it is over, when someone asks to stop, or when time is up."""
+        """Wait until it is over, someone asks to stop, or time is up."""
         deadline = time.monotonic() + seconds
         while not is_over() and not self._is_asked() and time.monotonic() < deadline:
             self._asked.wait(_POLL_SECONDS)
@@ -137,14 +137,14 @@ class Supervisor:
 
 
 def stop_on_signals(supervisor: Supervisor) -> None:
-    """Let the signals that mean to stop do so, in order."""
+    """Stop the supervisor, gracefully, on every signal that means to stop."""
     names = ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")  # each system has some of them
     for number in [getattr(signal, name) for name in names if hasattr(signal, name)]:
         signal.signal(number, lambda _number, _frame: supervisor.stop())
 
 
 def _end(process: subprocess.Popen[str], grace_seconds: float) -> None:
-    """End a process that may have ended already, and what is left of its group (on Windows, its job does)."""
+    """End a process, if it still runs, and what is left of its group (on Windows, its job does that)."""
     if process.poll() is None:
         # Windows has no SIGTERM; there, only a process of the same console can be asked.
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""The systemd unit of an attached worker, and the commands that bring it in and out; all of it as data."""
+"""The systemd unit of an attached worker, and the commands that install and remove it, as data."""
 
 from pathlib import PurePosixPath
 
@@ -16,7 +16,7 @@ def unit_name(name: str) -> str:
 def unit_file(
     name: str, scope: str, home: PurePosixPath, configuration: PurePosixPath | None = None
 ) -> PurePosixPath:
-    """Return where the unit's file belongs.
+    """Return the path of the unit's file.
 
     Args:
         name: The worker's name.
@@ -35,7 +35,7 @@ def unit(settings: Settings, paths: Paths, command: list[str], user: str = "") -
         settings: How the worker is attached.
         paths: Its files.
         command: What runs the worker in the foreground.
-        user: Who the worker runs as, for the machine's own services; empty for a user's.
+        user: Who a system service runs as; empty for a user's service.
     """
     is_system = settings.scope == "system"
     network = ["Wants=network-online.target", "After=network-online.target"] if is_system else []
@@ -51,7 +51,7 @@ def unit(settings: Settings, paths: Paths, command: list[str], user: str = "") -
         *([f"User={user}"] if is_system else []),
         "Restart=always",
         "RestartSec=5",
-        # The worker ends its flow runs in order; whatever is left after that is killed.
+        # The worker first ends its flow runs gracefully; whatever is left after that is killed.
         "KillMode=mixed",
         f"TimeoutStopSec={settings.grace_seconds + 30}",
         "UMask=0077",
@@ -65,7 +65,7 @@ def unit(settings: Settings, paths: Paths, command: list[str], user: str = "") -
 
 
 def start_commands(name: str, scope: str) -> list[list[str]]:
-    """Return the commands after which the unit runs, now and from the next start of the machine on."""
+    """Return the commands that start the unit, now and at every start of the machine."""
     control = _control(scope)
     return [
         [*control, "daemon-reload"],
@@ -75,17 +75,17 @@ def start_commands(name: str, scope: str) -> list[list[str]]:
 
 
 def stop_commands(name: str, scope: str) -> list[list[str]]:
-    """Return the commands after which the unit does not run any more; its file may then be deleted."""
+    """Return the commands that stop and disable the unit; its file may then be deleted."""
     return [[*_control(scope), "disable", "--now", unit_name(name)]]
 
 
 def forget_commands(scope: str) -> list[list[str]]:
-    """Return the commands after which systemd does not know the deleted unit any more."""
+    """Return the commands that make systemd forget the deleted unit."""
     return [[*_control(scope), "daemon-reload"]]
 
 
 def state_command(name: str, scope: str) -> list[str]:
-    """Return the command that prints the unit's state and succeeds when it runs."""
+    """Return the command that prints the unit's state and succeeds if it runs."""
     return [*_control(scope), "is-active", unit_name(name)]
 
 

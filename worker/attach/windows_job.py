@@ -1,7 +1,7 @@
-"""Kills a process tree on Windows when its root, or this process, ends: even when killed.
+"""Kills a process tree on Windows when its root, or this process, ends, even if it is killed.
 
-Windows ends no process for the end of another one. What a job object holds it does end when the last handle
-of the job is closed, and a process that is gone has none any more.
+Windows does not end a process because another one ends. It does end the processes of a job object when the
+job's last handle is closed, and a process that ends closes its handles.
 """
 
 import ctypes
@@ -31,7 +31,7 @@ if sys.platform == "win32":
     _KILL_ON_CLOSE = 0x2000  # JOB_OBJECT_LIMIT_KILL_ON_JOB_CLOSE
 
     class _ExtendedLimits(ctypes.Structure):
-        """JOBOBJECT_EXTENDED_LIMIT_INFORMATION, whose parts stand here one after the other."""
+        """JOBOBJECT_EXTENDED_LIMIT_INFORMATION, with its nested structures flattened."""
 
         _fields_ = (
             ("times", ctypes.c_int64 * 2),
@@ -46,7 +46,7 @@ if sys.platform == "win32":
 
     @contextmanager
     def tied(process: "subprocess.Popen[str]") -> Generator[None]:
-        """Tie a process, and all that it starts from now on, to this block: its end kills what is left.
+        """Tie a process, and all that it starts from here on, to this block, whose end kills what is left.
 
         Raises:
             OSError: Windows refuses, as it does when the process has ended already.

@@ -1,6 +1,6 @@
-"""The scheduled task that runs an attached worker on Windows, and the commands around it; all of it as data.
+"""The scheduled task that runs an attached worker on Windows, and the commands that manage it, as data.
 
-A task rather than a service: it is part of Windows, needs no wrapper to be downloaded, and its program gets a
+A task rather than a service: it is part of Windows, needs no downloaded wrapper, and gives its program a
 console, without which a worker stops at its first child process.
 """
 
@@ -22,9 +22,9 @@ def task_name(name: str) -> str:
 def task(settings: Settings, paths: Paths, command: list[str], user: str) -> str:
     r"""Return the task's description.
 
-    It starts with the machine (scope ``system``) or when the user logs on (scope ``user``), without a time
-    limit, on batteries too, and again a minute after it failed. The user's password is not stored: for the
-    machine's start, Windows makes a token of its own for the user (S4U).
+    It starts with the machine (scope ``system``) or when the user logs on (scope ``user``), runs without a
+    time limit and on battery power, and restarts a minute after a failure. The user's password is not stored:
+    for a start with the machine, Windows makes its own token for the user (S4U).
 
     Args:
         settings: How the worker is attached.
@@ -53,7 +53,7 @@ def task(settings: Settings, paths: Paths, command: list[str], user: str) -> str
             "StopIfGoingOnBatteries": "false",
             "StartWhenAvailable": "true",
             "ExecutionTimeLimit": "PT0S",
-            "Priority": "5",  # a task's own default is that of background work
+            "Priority": "5",  # a task's default is that of background work
             "Enabled": "true",
         },
     )
@@ -71,7 +71,7 @@ def task(settings: Settings, paths: Paths, command: list[str], user: str) -> str
 
 
 def start_commands(name: str, description: PurePath) -> list[list[str]]:
-    """Return the commands after which the task runs, now and from the next start on."""
+    """Return the commands that create the task and run it at once."""
     return [
         ["schtasks", "/Create", "/F", "/TN", task_name(name), "/XML", str(description)],
         ["schtasks", "/Run", "/TN", task_name(name)],
@@ -79,32 +79,32 @@ def start_commands(name: str, description: PurePath) -> list[list[str]]:
 
 
 def stop_commands(name: str) -> list[list[str]]:
-    """Return the commands after which the task is not started any more."""
+    """Return the commands that disable the task."""
     return [["schtasks", "/Change", "/TN", task_name(name), "/DISABLE"]]
 
 
 def forget_commands(name: str) -> list[list[str]]:
-    """Return the commands after which there is no such task."""
+    """Return the commands that delete the task."""
     return [["schtasks", "/Delete", "/F", "/TN", task_name(name)]]
 
 
 def state_command(name: str) -> list[str]:
-    """Return the command that prints the task's state and succeeds when there is such a task."""
+    """Return the command that prints the task's state and succeeds if the task exists."""
     return ["schtasks", "/Query", "/TN", task_name(name), "/FO", "CSV", "/NH"]
 
 
 def state_of(output: str) -> str:
-    """Return the state in the words of `state_command`: the last field of its line."""
+    """Return the state that `state_command` printed: the last field of its line."""
     return output.strip().rpartition(",")[2].strip('"')
 
 
 def privacy_command(folder: PurePath, user: str) -> list[str]:
-    """Return the command after which a folder, and what will be in it, is its user's alone."""
+    """Return the command that makes a folder, and what will be in it, private to its user."""
     return ["icacls", str(folder), "/inheritance:r", "/grant:r", f"{user}:(OI)(CI)F", "/Q"]
 
 
 def tree_end_command(number: int) -> list[str]:
-    """Return the command that ends a process with all that it started."""
+    """Return the command that kills a process tree."""
     return ["taskkill", "/T", "/F", "/PID", str(number)]
 
 

@@ -1,15 +1,15 @@
 """Handles the runs that a work pool missed while no worker polled it, before a worker polls again.
 
-Prefect starts them all at once when a worker comes back, oldest first: a five-minute deployment that nobody
-served for a night would run 144 times. What happens instead is the deployment's choice, made by a tag:
+Prefect starts them all at once when a worker comes back, oldest first: a five-minute deployment without a
+worker for a night would run 144 times. Instead, each deployment chooses by a tag:
 
     catch-up:latest   the newest missed run of each schedule runs (without a tag, too)
     catch-up:all      every missed run runs
     catch-up:skip     none runs; the next one is the next tick
 
-A run that is dropped ends as Cancelled, under the name Skipped, so that the server never makes it again. Runs
-that people or other flows started are left alone, and so are those of a queue that another worker polls: then
-nothing was missed, there are only runs that wait.
+A dropped run ends as Cancelled, under the name Skipped, so that the server never creates it again. Runs that
+people or other flows started are left alone, and so are those of a queue that another worker polls: there,
+nothing was missed, and runs are only waiting.
 """
 
 import datetime as dt
@@ -29,19 +29,19 @@ from yeedu_worker.entrypoint import WorkerConfigurationError, work_queues
 from yeedu_worker.pool import ask_until_answered
 
 TAG_PREFIX = "catch-up:"
-# A worker that is merely started anew misses nothing: a run that is due for less than this is never skipped.
+# A worker that merely restarts misses nothing: a run that has been due for less than this is never skipped.
 GRACE_SECONDS = 60.0
-# States of runs that no worker has taken yet; a run that waits for a concurrency slot or a retry has begun.
+# States of runs that no worker has claimed yet; a run that waits for a concurrency slot or a retry has begun.
 UNTAKEN = ("Scheduled", "Late")
 SKIPPED = "Skipped"  # the state's name of a run that was dropped
 READ_PAGE, WRITE_PAGE = 200, 50
-# A queue whose last poll is older is polled by nobody: Prefect takes it for not ready then.
+# A queue whose last poll is older counts as not polled: Prefect then calls it not ready.
 POLLED_SECONDS = 60.0
 NOT_FOUND, SERVER_ERROR = 404, 500
 
 
 class Policy(StrEnum):
-    """What becomes of the runs that a deployment missed."""
+    """What happens to the runs that a deployment missed."""
 
     LATEST = "latest"
     ALL = "all"
@@ -55,9 +55,9 @@ class MissedRun:
     Attributes:
         id: The flow run's id.
         deployment: Its deployment's name.
-        schedule: Which of the deployment's schedules made it.
+        schedule: Which of the deployment's schedules created it.
         due: When it should have started.
-        policy: What its deployment wants.
+        policy: The policy of its deployment.
     """
 
     id: str
@@ -72,7 +72,7 @@ class CaughtUp:
     """What was found and done for one pool.
 
     Attributes:
-        polled: The queues that another worker polls already; nothing was done about their runs.
+        polled: The queues that another worker already polls; their runs were left alone.
         skipped: How many runs of each deployment were dropped, or would be.
     """
 
@@ -81,7 +81,7 @@ class CaughtUp:
 
 
 def policy_of(tags: Iterable[str]) -> Policy:
-    """Read a deployment's policy from its tags; an unknown one counts as none."""
+    """Return a deployment's policy from its tags; an unknown tag counts as none."""
     for policy in Policy:
         if f"{TAG_PREFIX}{policy}" in tags:
             return policy
@@ -89,7 +89,7 @@ def policy_of(tags: Iterable[str]) -> Policy:
 
 
 def to_drop(missed: Sequence[MissedRun], now: dt.datetime) -> list[MissedRun]:
-    """Choose the runs that are not to run any more."""
+    """Return the missed runs that must not run."""
     by_schedule: dict[tuple[str, str], list[MissedRun]] = defaultdict(list)
     for run in missed:
         by_schedule[run.deployment, run.schedule].append(run)
@@ -115,9 +115,9 @@ def catch_up(
     Args:
         client: An open client.
         pool: The work pool; one that does not exist has missed nothing.
-        queues: The queues that are about to be polled; none means every one of the pool.
-        own_name: The name of the worker that is about to poll; its record may still say that it does.
-        plan_only: Whether to count only.
+        queues: The queues that are about to be polled; none means every queue of the pool.
+        own_name: The name of the worker that is about to poll; its record may still be online.
+        plan_only: Whether only to count.
 
     Raises:
         httpx.HTTPError: The server does not answer, or refuses.
@@ -149,7 +149,7 @@ def catch_up(
 def catch_up_before_polling(pool: str, worker_name: str, queues: Sequence[str] = ()) -> None:
     """Catch up one pool, or some of its queues.
 
-    Waits for a server that does not answer yet, as its worker could not poll either.
+    Waits for a server that does not answer yet: until then, its worker could not poll either.
     """
     try:
         found = ask_until_answered(lambda client: catch_up(client, pool, queues=queues, own_name=worker_name))
@@ -201,7 +201,7 @@ def _schedule_of(item: dict[str, Any]) -> str:
 
 
 def _end(client: SyncPrefectClient, ids: Sequence[str]) -> set[str]:
-    """Cancel runs that no worker has taken meanwhile; returns those that were cancelled."""
+    """Cancel runs that no worker has claimed meanwhile; return those that were cancelled."""
     body = {
         "flow_runs": {"id": {"any_": list(ids)}, "state": {"name": {"any_": list(UNTAKEN)}}},
         "state": {
@@ -225,18 +225,18 @@ def _pages(client: SyncPrefectClient, path: str, body: dict[str, Any]) -> list[d
 
 
 def _post(client: SyncPrefectClient, path: str, body: dict[str, Any]) -> Any:
-    # The client's own table of routes is for its typed calls; these filters have none.
+    # The client's type for routes lists those of its typed calls; these filters are not among them.
     return client.request("POST", cast("Any", path), json=body).json()
 
 
 def server_time(client: SyncPrefectClient) -> dt.datetime:
-    """Tell the time on the server's clock, whole seconds and never later than it is."""
+    """Return the time on the server's clock, rounded down to whole seconds."""
     try:
         answer = client.request("GET", "/health")
     except httpx.HTTPStatusError as error:
         if error.response.status_code >= SERVER_ERROR:
             raise
-        answer = error.response  # it tells the time even where there is no such page
+        answer = error.response  # it has the time even where there is no such page
     stated = answer.headers.get("date")
     now = parsedate_to_datetime(stated) if stated else dt.datetime.now(dt.UTC)
     return now.astimezone(dt.UTC).replace(microsecond=0)

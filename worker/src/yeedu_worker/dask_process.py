@@ -3,9 +3,9 @@
 Environment:
     DASK_SCHEDULER_ADDRESS: Where a worker finds the scheduler; default ``tcp://dask-scheduler:8786``.
 
-Both say whether they are well at ``http://127.0.0.1:8787/health``, which no other container reaches; Dask's
-dashboard is off. A Dask worker runs one task at a time, so that one which nobody wants any more can be ended
-with its process: see `dask_tasks`.
+Both report their health at ``http://127.0.0.1:8787/health``, which no other container can reach; Dask's
+dashboard is off. A Dask worker runs one task at a time, so that a cancelled task can be ended with its
+process: see `dask_tasks`.
 """
 
 import importlib.util
@@ -33,7 +33,7 @@ def dask_command(role: str, environment: Mapping[str, str]) -> list[str]:
 
 
 def main() -> None:
-    """Become what the command line names, or leave with one sentence."""
+    """Become the process that the command line names, or exit with one sentence."""
     role = sys.argv[1] if len(sys.argv) == 2 else ""
     if role not in ROLES:
         sys.exit(f"dask: give the role, {' or '.join(ROLES)}")

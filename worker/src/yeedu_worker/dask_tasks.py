@@ -1,10 +1,10 @@
-"""Ends cancelled tasks on a Dask worker; Dask itself lets a thread that has begun run on.
+"""Ends cancelled tasks on a Dask worker; Dask itself lets a running thread continue.
 
-The scheduler takes a task back when its flow run has let go of it: the run was cancelled, has ended, or its
-process is gone. What runs in the thread then gets an exception, as a cancellation raises in a flow run's own
-process, so that it can tidy up. A thread that waits in foreign code does not see it; when it is still there
-after `GRACE_SECONDS`, the process leaves, and is started again by whoever keeps it running. Each Dask
-worker has one thread for tasks, so that this ends no other.
+The scheduler releases a task when its flow run gives it up: the run was cancelled, has ended, or its process
+is gone. The task's thread then gets an exception, like the one that a cancellation raises in a flow run's own
+process, so that it can clean up. A thread that waits in native code does not see the exception; if it still
+runs after `GRACE_SECONDS`, the process exits, and its supervisor restarts it. Each Dask worker has one thread
+for tasks, so this ends no other task.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from prefect.exceptions import TerminationSignal
 if TYPE_CHECKING:
     from distributed import Worker
 
-GRACE_SECONDS = 30.0  # as a flow run has from its cancellation to its kill
+GRACE_SECONDS = 30.0  # the same that a flow run has from its cancellation to its kill
 EXIT_CODE = 75  # try again later
 
 
 class TaskTakenBack(TerminationSignal):
-    """Nobody waits for this task any more."""
+    """The flow run has given this task up."""
 
     def __init__(self) -> None:
         super().__init__(signal.SIGTERM)
 
 
 class EndTakenBack(WorkerPlugin):
-    """Ends the threads of tasks that the scheduler takes back while they run."""
+    """Ends the threads of tasks that the scheduler releases while they run."""
 
     name = "end-taken-back"
 
@@ -43,11 +43,11 @@ class EndTakenBack(WorkerPlugin):
         self._worker: Worker | None = None
 
     def setup(self, worker: Worker) -> None:
-        """Remember whose tasks these are."""
+        """Remember the worker whose tasks these are."""
         self._worker = worker
 
     def transition(self, key: Any, start: str, finish: str, **_: Any) -> None:
-        """Raise in the thread of a task that is taken back, and look after it later."""
+        """Raise in the thread of a task that is released while it runs, and check later that it has ended."""
         if (start, finish) != ("executing", "released"):
             return
         for thread in self._threads_of(key):
@@ -72,5 +72,5 @@ class EndTakenBack(WorkerPlugin):
 
 
 async def dask_setup(worker: Worker) -> None:
-    """Dask calls this when the worker starts (`--preload`)."""
+    """Add the plugin; Dask calls this when the worker starts (`--preload`)."""
     await worker.plugin_add(EndTakenBack())

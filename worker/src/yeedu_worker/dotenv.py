@@ -1,6 +1,6 @@
 """Reads ``NAME=value`` files as Docker Compose reads them: ``.env``, flows.env, what ``--env-file`` names.
 
-It needs nothing but Python, since `attach` and the commands of the host use it as well.
+Standard library only, since `attach` and the host's commands use it as well.
 """
 
 import re
@@ -21,7 +21,7 @@ _ESCAPES = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v
 
 
 class DotenvError(ValueError):
-    """A file cannot be read, or a line of it; its text is meant for people."""
+    """A file, or a line of it, cannot be read; the message is for people."""
 
 
 def read_dotenv(file: Path, environment: Mapping[str, str]) -> dict[str, str]:
@@ -29,8 +29,8 @@ def read_dotenv(file: Path, environment: Mapping[str, str]) -> dict[str, str]:
 
     Args:
         file: The file.
-        environment: What ``$NAME`` in a value, and a line with a name alone, refer to before the file's own
-            earlier lines.
+        environment: Where ``$NAME`` in a value is looked up before the file's earlier lines, and where a line
+            with only a name gets its value.
 
     Raises:
         DotenvError: It cannot be read, or a line is not ``NAME=value``.
@@ -66,10 +66,10 @@ class Line:
     """What one line sets, before variables in it are expanded.
 
     Attributes:
-        number: Of the line, from 1; of several lines in quotes the first.
+        number: The line's, from 1; for a quoted value of several lines, that of the first.
         name: The variable.
-        value: Its value; None for a name alone.
-        expands: Whether variables in the value are meant as such.
+        value: Its value; None for a line with only a name.
+        expands: Whether variables in the value are expanded.
     """
 
     number: int
@@ -140,7 +140,7 @@ def expand(value: str, known: Mapping[str, str]) -> str:
 
 
 def _closing(text: str) -> int:
-    """Return where the brace is that closes the first one, with those of inner variables in between."""
+    """Return the position of the brace that closes the first one, past those of nested variables."""
     depth = 0
     for place, character in enumerate(text):
         if character == "{" and (not place or text[place - 1] == "$"):

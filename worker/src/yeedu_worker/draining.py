@@ -1,7 +1,7 @@
 """A process worker that drains: it lets its flow runs end, and hands over those that do not.
 
-Prefect's own worker, told to stop, ends its flows within two seconds and leaves their runs RUNNING for ever;
-and it gives up, with the same effect, when the server is away for some minutes.
+Prefect's own worker, when told to stop, ends its flows within two seconds and leaves their runs RUNNING for
+ever. It also gives up, with the same effect, when the server is unreachable for some minutes.
 """
 
 from __future__ import annotations
@@ -39,28 +39,28 @@ if TYPE_CHECKING:
 logger = logging.getLogger("prefect.workers.draining")  # shown where Prefect's own are
 
 _POLL_SECONDS, _START_SECONDS, _STATE_SECONDS = 0.2, 5.0, 5.0
-# A worker that heard nothing from the server for so long may have been taken for dead meanwhile. Its client
-# tries again for about a minute before it says so.
+# The runs of a worker that the server did not answer for this long may have been taken for dead. The worker's
+# client retries for about a minute before it reports the outage.
 _SILENCE_SECONDS = 30.0
 _UNFINISHED = frozenset({StateType.PENDING, StateType.RUNNING})
 
 
 class Drained(Exception):  # noqa: N818 - not an error
-    """The worker was told to stop, and holds no flow run any more."""
+    """The worker was told to stop, and has no flow run left."""
 
 
-# With `abc.ABC` among its bases Prefect does not register it in the place of its own process worker.
+# With `abc.ABC` among its bases, Prefect does not register it in place of its own process worker.
 class DrainingWorker(HookedWorker, abc.ABC):
-    """Prefect's process worker, with another end and more patience with the server.
+    """Prefect's process worker, which also drains, and waits for a server that does not answer.
 
     Args:
-        limit: The most flow runs at a time.
+        limit: The maximum number of concurrent flow runs.
         work_pool_name: The work pool to poll.
         work_queues: The queues of the pool to poll; none means every queue.
         options: Prefect's own.
 
     Attributes:
-        room: Set when a flow run ends that was one of the most; others may have waited for that.
+        room: Set when a flow run of a full worker ends, since others may be waiting for its place.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class DrainingWorker(HookedWorker, abc.ABC):
         self.room = anyio.Event()
         self._processes: dict[UUID, RunProcess] = {}
         self._polls: anyio.CancelScope | None = None
-        # Of two polls at once, one could end the process of a flow run that the other has just claimed.
+        # With two polls at once, one could kill the process of a flow run that the other has just claimed.
         self._polling = anyio.Lock()
         self._deadline: float | None = None
         self._is_server_away = False
@@ -84,8 +84,8 @@ class DrainingWorker(HookedWorker, abc.ABC):
         """Claim no more flow runs, and hand over what has not ended in time.
 
         Args:
-            grace_seconds: How long flow runs may go on; told twice, the longer time counts, but 0 always
-                means at once.
+            grace_seconds: How long flow runs may go on. Of several calls, the latest deadline counts, but 0
+                always means at once.
         """
         deadline = time.monotonic() + grace_seconds
         if self._deadline is None or grace_seconds == 0 or deadline > self._deadline:
@@ -101,28 +101,28 @@ class DrainingWorker(HookedWorker, abc.ABC):
 
     @property
     def seconds_since_poll(self) -> float:
-        """How long ago a poll has ended, in whatever way; 0 before the first one."""
+        """How long ago the last poll ended, successful or not; 0 before the first one."""
         return 0 if self._polled_at is None else time.monotonic() - self._polled_at
 
     @property
     def active(self) -> int:
-        """How many flow runs are claimed and have not ended."""
+        """How many claimed flow runs have not ended."""
         return int(self.limiter.borrowed_tokens) if self.is_setup else 0
 
     @property
     def is_full(self) -> bool:
-        """Whether no other flow run can be claimed before one ends."""
+        """Whether no flow run can be claimed until one ends."""
         return self.limiter.available_tokens < 1
 
     @property
     def pool_id(self) -> UUID | None:
-        """The identity of the work pool, once the server has told it."""
-        with suppress(RuntimeError):  # it has not
+        """The id of the work pool; `None` until the server has sent it."""
+        with suppress(RuntimeError):  # it has not yet
             return self.work_pool.id
         return None
 
     async def sources(self) -> list[str]:
-        """Return the resources whose flow runs this worker claims: its queues, or else its work pool."""
+        """Return the event resources whose flow runs this worker claims: its queues, or its work pool."""
         if not self._queue_names:
             return [f"prefect.work-pool.{self.pool_id}"]
         queues = [
@@ -137,12 +137,13 @@ class DrainingWorker(HookedWorker, abc.ABC):
         read_deployments_once(self.client)
 
     async def get_and_submit_flow_runs(self) -> list[FlowRun]:
-        """Claim flow runs as they fall due until the worker is told to stop, and let them end then.
+        """Claim flow runs as they fall due until the worker is told to stop, then let them end.
 
-        Prefect's loop, which calls this, pauses for a whole poll interval whatever happens; so it calls once.
+        Prefect's loop, which calls this, always pauses for a whole poll interval between calls. So this polls
+        in a loop of its own, and is called only once.
 
         Raises:
-            Drained: The worker was told to stop, and holds no flow run any more.
+            Drained: The worker was told to stop, and has no flow run left.
         """
         seconds = get_current_settings().worker.query_seconds
         with anyio.CancelScope() as self._polls:
@@ -172,7 +173,7 @@ class DrainingWorker(HookedWorker, abc.ABC):
             await self._end_what_others_took()
 
     async def _end_what_others_took(self) -> None:
-        """End the processes of flow runs that were taken for dead meanwhile, and are started elsewhere."""
+        """Kill the processes of flow runs that were taken for dead meanwhile and were started elsewhere."""
         for flow_run_id, process in list(self._processes.items()):
             try:
                 flow_run = await self.client.read_flow_run(flow_run_id)
@@ -186,23 +187,23 @@ class DrainingWorker(HookedWorker, abc.ABC):
                 await process.end()
 
     async def due_flow_runs(self) -> list[WorkerFlowRunResponse]:
-        """Return the flow runs that are due, without those whose process this worker still has.
+        """Return the flow runs that are due, without those that this worker still has.
 
-        A run that was taken for dead, and was not, may come back. Its process is ended, and the run is
-        claimed once nothing is left of it: never are there two.
+        A run that was wrongly taken for dead may come back. Its process is killed first, and the run is
+        claimed only when nothing is left of that: it never has two processes.
         """
         due = await super().due_flow_runs()
         if self.is_draining:
             return []
         held = set(self.limiter.statistics().borrowers)
         for flow_run_id in {entry.flow_run.id for entry in due}:
-            if process := self._processes.get(flow_run_id):  # it may have ended while another one was ended
+            if process := self._processes.get(flow_run_id):  # it may have ended while another was killed
                 logger.warning("flow run %s was claimed again; killing its earlier process", flow_run_id)
                 await process.end()
         return [entry for entry in due if entry.flow_run.id not in held]
 
     async def sync_with_backend(self) -> None:
-        """Tell the server that this worker lives, and hear about its work pool."""
+        """Send the server a heartbeat, read the work pool, and search for orphans when that is due."""
         try:
             await super().sync_with_backend()
         except httpx.HTTPError as error:
@@ -213,17 +214,17 @@ class DrainingWorker(HookedWorker, abc.ABC):
             self._looked_at = time.monotonic()
 
     async def _stop_left_runs(self) -> None:
-        """Have what ended flow runs left on Yeedu stopped; a failure is told, and tried again later."""
+        """Have the orphans of ended flow runs on Yeedu stopped; log a failure, which is retried later."""
         try:
             await self._left_runs.stop(self.client)
         except (httpx.HTTPError, OSError) as error:
             logger.warning("cannot look for orphans of flow runs now: %r", error)
 
     def _note_outage(self, error: httpx.HTTPError) -> None:
-        """Go on asking, while the server is away: flows that run do not need this worker's word.
+        """Log an outage once, and let polling go on: running flows do not depend on it.
 
         Raises:
-            httpx.HTTPStatusError: The server is there, and refuses.
+            httpx.HTTPStatusError: The server answers, and refuses.
         """
         if isinstance(error, httpx.HTTPStatusError) and error.response.status_code < 500:
             raise error
@@ -253,23 +254,23 @@ class DrainingWorker(HookedWorker, abc.ABC):
         return ProcessWorkerResult(status_code=0, identifier=str(process.process_id))
 
     async def claim(self, flow_run: FlowRun) -> None:
-        """Claim a flow run, and start its process; without one, it takes no room from others."""
+        """Claim a flow run and start its process; if it has none, free its place."""
         with one_claim():
             await super().claim(flow_run)
         if flow_run.id not in self._processes:
             self.make_room(flow_run.id)
 
     def make_room(self, flow_run_id: UUID) -> None:
-        """Let those know who wait for room, once a flow run has ended."""
+        """Free the place of a flow run, and set `room` if the worker was full."""
         if self.is_full:
             self.room.set()
         super().make_room(flow_run_id)
 
     async def _finish_cancellation(self, flow_run_id: UUID) -> None:
-        """Cancel a flow run whose process ended on its own after somebody had asked for its cancellation.
+        """Mark as cancelled a flow run whose process ended by itself after its cancellation was requested.
 
-        An engine that meets it when it is about to begin leaves, and the server waits five minutes before it
-        takes note.
+        An engine that finds its run *Cancelling* before it begins just exits, and the server would notice
+        only after five minutes.
         """
         try:
             flow_run = await self.client.read_flow_run(flow_run_id)
@@ -280,13 +281,13 @@ class DrainingWorker(HookedWorker, abc.ABC):
             logger.warning("whether flow run %s is cancelled is left to the server: %r", flow_run_id, error)
 
     async def _await_end(self) -> None:
-        """Wait until all flow runs have ended, or time is up."""
+        """Wait until all flow runs have ended or time is up."""
         while self.active and self._deadline is not None and time.monotonic() < self._deadline:
             await anyio.sleep(_POLL_SECONDS)
 
     async def _hand_over(self) -> None:
-        """End the processes that are left, and put their flow runs back to the queue."""
-        with anyio.move_on_after(_START_SECONDS):  # one that is just being started gets its process first
+        """Kill the processes that are left, and put their flow runs back into the queue."""
+        with anyio.move_on_after(_START_SECONDS):  # let a run that is just being started get its process
             while self.active > sum(process.process_id > 0 for process in self._processes.values()):
                 await anyio.sleep(_POLL_SECONDS)
         left = cast("list[UUID]", list(self.limiter.statistics().borrowers))
@@ -310,6 +311,6 @@ class DrainingWorker(HookedWorker, abc.ABC):
             return
         message = f"handed over: worker {self.name} was stopped before this run ended"
         await self.client.set_flow_run_state(flow_run_id, AwaitingRetry(message=message))
-        # With the number of the process that is gone, a cancellation would wait for a worker that has it.
+        # With the number of the dead process, a cancellation would wait for a worker that has it.
         await self.client.update_flow_run(flow_run_id, infrastructure_pid="")
         logger.info("flow run %r (%s): %s", flow_run.name, flow_run_id, message)

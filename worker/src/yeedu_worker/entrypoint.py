@@ -36,11 +36,11 @@ def worker_command(environment: Mapping[str, str]) -> list[str]:
         WORKER_POOL: The work pool to poll; default ``yeedu-pool``. The deployer creates it.
         WORKER_NAME: The worker's name in the UI; default ``linux-worker``. Stable, because every new name
             leaves one more offline worker record behind.
-        WORKER_QUEUES: The queues of the pool to poll, separated by commas; empty for every one.
-        WORKER_LIMIT: The most flow runs at a time; default 10.
-        WORKER_GRACE_SECONDS: From SIGTERM until this process is killed; default 30, at least 15. Flow runs
-            may go on for all but the last ten of them, which are for handing over.
-        RESULT_RETENTION_SECONDS: How long persisted results are kept; 0, and unset, for ever.
+        WORKER_QUEUES: The queues of the pool to poll, separated by commas; empty for all.
+        WORKER_LIMIT: The maximum number of concurrent flow runs; default 10.
+        WORKER_GRACE_SECONDS: Seconds from SIGTERM until this process is killed; default 30, at least 15.
+            Flow runs may go on for all but the last ten, which are for handing over.
+        RESULT_RETENTION_SECONDS: How long persisted results are kept; 0 or unset for ever.
 
     Raises:
         WorkerConfigurationError: A value is malformed, or the API's address is missing.
@@ -92,7 +92,7 @@ def work_queues(environment: Mapping[str, str]) -> list[str]:
     """Return the queues that the environment names (``WORKER_QUEUES``); none means every queue of the pool.
 
     Raises:
-        WorkerConfigurationError: One has a character that Prefect allows in no name.
+        WorkerConfigurationError: A name has a character that Prefect does not allow.
     """
     value = environment.get("WORKER_QUEUES") or ""
     names = list(dict.fromkeys(name for part in value.split(",") if (name := part.strip())))
@@ -105,7 +105,7 @@ def work_queues(environment: Mapping[str, str]) -> list[str]:
 
 
 def has_prefork(environment: Mapping[str, str]) -> bool:
-    """Tell whether flow runs are to be forked from a warm parent (``WORKER_PREFORK``, on by default).
+    """Tell whether to fork flow runs from a warm parent (``WORKER_PREFORK``, on by default).
 
     Raises:
         WorkerConfigurationError: The value is neither true nor false.
@@ -117,13 +117,13 @@ def has_prefork(environment: Mapping[str, str]) -> bool:
 
 
 def hung_seconds(environment: Mapping[str, str]) -> int:
-    """Return after how long without a sign of life the worker is started again.
+    """Return after how many seconds without a liveness signal the worker is restarted.
 
     Environment:
         WORKER_HUNG_SECONDS: Whole seconds, at least 10; default 120, 0 for never.
 
     Raises:
-        WorkerConfigurationError: It is no such number.
+        WorkerConfigurationError: The value is no such number.
     """
     value = environment.get("WORKER_HUNG_SECONDS") or _HUNG_SECONDS
     if not value.isdecimal() or 0 < int(value) < _MIN_HUNG_SECONDS:
@@ -135,7 +135,7 @@ def hung_seconds(environment: Mapping[str, str]) -> int:
 
 
 def open_prefork() -> "Keeper | None":
-    """Open the prefork server's socket; flow runs' commands find its address in the environment."""
+    """Open the prefork server's socket, and put its address into the environment for flow runs' commands."""
     from yeedu_worker.prefork.keeper import Keeper
 
     try:
@@ -152,14 +152,14 @@ def open_prefork() -> "Keeper | None":
 
 
 def main() -> None:
-    """Run the worker under its watchdog, or leave with one sentence."""
+    """Run the worker under its watchdog, or exit with one sentence."""
     try:
         command = worker_command(os.environ)
         is_wanted = has_prefork(os.environ)
         hung = hung_seconds(os.environ)
     except WorkerConfigurationError as error:
         sys.exit(f"worker: {error}")
-    if not shutil.which("yeedu-flow-run"):  # the work pool's command, started by its full path itself
+    if not shutil.which("yeedu-flow-run"):  # the work pool's command; PATH may lack its folder
         programs = str(Path(sys.executable).parent)
         os.environ["PATH"] = os.pathsep.join([programs, os.environ.get("PATH") or os.defpath])
     if sys.platform != "linux":
@@ -168,4 +168,4 @@ def main() -> None:
     from yeedu_worker.watchdog import Watchdog
 
     code = Watchdog(command, hung, open_prefork() if is_wanted else None).run()
-    leave_like(code << 8 if code >= 0 else -code)  # as `waitpid` tells of it
+    leave_like(code << 8 if code >= 0 else -code)  # as a status of `waitpid`

@@ -9,25 +9,25 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-# Less than this is too little for a flow run with its clone; of a place that is small itself, a twentieth.
+# Less than this is too little for a flow run with its clone; in a small place, less than a twentieth of it.
 _MIN_BYTES = 128 * 1024 * 1024
 _SHARE = 20
 _CGROUP = Path("/sys/fs/cgroup")
 
 
 def prefect_home(environment: Mapping[str, str]) -> Path:
-    """Return where Prefect, and this worker, keep what outlives a flow run: ``PREFECT_HOME``."""
+    """Return the folder where Prefect and this worker keep what outlives a flow run: ``PREFECT_HOME``."""
     return Path(environment.get("PREFECT_HOME") or "~/.prefect").expanduser()
 
 
 def shortages(environment: Mapping[str, str], cgroup: Path = _CGROUP) -> Iterator[str]:
-    """Yield a sentence about each kind of room of which too little is left.
+    """Yield a sentence about each place, or memory, that has too little space left.
 
     Args:
         environment: The worker's.
-        cgroup: Where the kernel tells about this container; the memory of a machine without is not judged.
+        cgroup: Where the kernel reports on this container; without one, memory is not checked.
     """
-    # Not what `tempfile` finds: of a full folder it does not say that it is full, but looks for another.
+    # Not what `tempfile` finds: it does not report a full folder, but looks for another one.
     temporary = Path(environment.get("TMPDIR") or "/tmp")  # noqa: S108 - the container's own
     for place in dict.fromkeys((temporary, prefect_home(environment))):
         if place.exists():
@@ -40,7 +40,7 @@ def shortages(environment: Mapping[str, str], cgroup: Path = _CGROUP) -> Iterato
 
 
 def _memory(cgroup: Path) -> tuple[int, int] | None:
-    """Return how much of the container's memory is left, and how much it has; nothing if it has no limit."""
+    """Return the container's free and total memory in bytes; `None` if it has no limit."""
     try:
         most = (cgroup / "memory.max").read_text(encoding="ascii").strip()
         taken = int((cgroup / "memory.current").read_text(encoding="ascii"))
@@ -49,7 +49,7 @@ def _memory(cgroup: Path) -> tuple[int, int] | None:
         return None
     if not most.isdecimal():
         return None
-    # What was read from files is given back when somebody needs it.
+    # The kernel frees the cache of files when memory is needed.
     given_back = sum(
         int(line.split()[1]) for line in lines if line.startswith(("inactive_file ", "active_file "))
     )
@@ -69,6 +69,6 @@ def _sentence(what: str, left: int, total: int) -> str:
 
 
 def is_short(place: Path) -> bool:
-    """Tell whether a twentieth of a place is left, or less than a flow run takes."""
+    """Tell whether less than a twentieth of a place is left."""
     usage = shutil.disk_usage(place)
     return usage.free < max(_least(usage.total), usage.total // _SHARE)

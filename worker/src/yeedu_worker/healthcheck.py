@@ -1,8 +1,8 @@
 """The health check: succeeds if the worker has polled recently, and has space for flow runs.
 
 Usage: ``python -m yeedu_worker.healthcheck``. Prefect's own health endpoint answers 200 while the last
-successful poll is at most 30 poll intervals old. A worker that has no work pool yet has nothing to poll, and
-is well. Which patches the worker has left out, if any, is printed.
+successful poll is at most 30 poll intervals old. A worker that still waits for its work pool has nothing to
+poll, and is healthy. Prints which patches the worker has left out, if any.
 """
 
 import os
@@ -16,7 +16,7 @@ from yeedu_worker.wait_status import waited_for
 
 
 def main() -> None:
-    """Leave with 0 when the worker polls, or has nothing to poll yet, else with 1 and the reason."""
+    """Exit with 0 if the worker polls or has nothing to poll yet, else with 1 and the reason."""
     if found := " ".join(shortages(os.environ)):
         sys.exit(found)
     if what := waited_for(os.environ):

@@ -1,8 +1,8 @@
-"""Finds orphaned Yeedu runs, whose flow run ended without its process, and has them stopped.
+"""Finds orphans on Yeedu, remote runs that an ended flow run left running, and has them stopped.
 
-A cancelled flow run stops its remote run itself, and one that crashed and starts again finds it again. When
-nothing is left of a cancelled run's process, or nobody starts a crashed or failed one again, somebody has to
-stop what goes on for nobody. The operator does so (`prefect_yeedu.flow_run.left_runs`), in a process of its
+A cancelled flow run stops its remote run itself, and a crashed one that is restarted finds it again. But a
+cancelled run's process may be gone, and a crashed or failed run may never be restarted: its remote run then
+has to be stopped from outside. The operator does so (`prefect_yeedu.flow_run.left_runs`), in a process of its
 own, since it reads credentials.
 """
 
@@ -53,22 +53,22 @@ PAUSE_SECONDS = 60.0
 _PROGRAM = "prefect_yeedu.flow_run.left_runs"
 _AGAIN_SECONDS = 900.0
 _OLDEST = timedelta(days=1)
-# By then a cancelled flow has stopped its own run, and another one was started again, or never will be. A
-# failed one leaves a run behind when it lost Yeedu.
+# By then a cancelled flow has stopped its remote run, and a crashed one was restarted or never will be. A
+# failed one leaves a remote run behind if it lost Yeedu.
 _AGES = {
     StateType.CANCELLED: timedelta(minutes=1),
     StateType.CRASHED: timedelta(hours=1),
     StateType.FAILED: timedelta(hours=1),
 }
-_PAGE = 200  # as many as the server gives at once
+_PAGE = 200  # the server's maximum
 
 
 class LeftRuns:
-    """Looks after the flow runs of one work pool, or of some of its queues.
+    """Stops the orphans of the flow runs of one work pool, or of some of its queues.
 
     Args:
         work_pool: Its name.
-        work_queues: The queues' names; none means every one.
+        work_queues: The queues' names; none means every queue.
     """
 
     def __init__(self, work_pool: str, work_queues: Sequence[str] = ()) -> None:
@@ -80,7 +80,7 @@ class LeftRuns:
         self._has_operator = importlib.util.find_spec("prefect_yeedu") is not None
 
     async def stop(self, client: PrefectClient) -> None:
-        """Have every remote run stopped that was left behind.
+        """Have every orphan stopped; try each flow run at most once in `_AGAIN_SECONDS`.
 
         Raises:
             httpx.HTTPError: The server does not answer, or refuses.
@@ -95,7 +95,7 @@ class LeftRuns:
                 await _have_stopped(flow_run_id)
 
     async def _find(self, client: PrefectClient) -> list[UUID]:
-        """Return the flow runs that have left something behind."""
+        """Return the flow runs that have left a remote run behind."""
         now = datetime.now(UTC)
         found: set[UUID] = set()
         for state, age in _AGES.items():
@@ -122,7 +122,7 @@ class LeftRuns:
 
 
 async def _pages(read: Callable[..., Awaitable[list[T]]]) -> AsyncIterator[list[T]]:
-    """Yield all that there is to read, a page after the other."""
+    """Yield everything, one page after the other."""
     offset = 0
     while page := await read(limit=_PAGE, offset=offset):
         yield page
@@ -134,7 +134,7 @@ async def _pages(read: Callable[..., Awaitable[list[T]]]) -> AsyncIterator[list[
 async def _with_subflows(client: PrefectClient, flow_runs: list[UUID]) -> dict[UUID, UUID]:
     """Return flow runs and their subflows, each with the flow run it is a part of.
 
-    A subflow that is a deployment's has a process of its own, and is looked after by itself.
+    A subflow that is a run of a deployment has a process of its own, and is found by itself.
     """
     owners = {flow_run: flow_run for flow_run in flow_runs}
     parents = list(owners)
@@ -157,7 +157,7 @@ async def _with_subflows(client: PrefectClient, flow_runs: list[UUID]) -> dict[U
 
 
 async def _records(client: PrefectClient, flow_runs: list[UUID]) -> AsyncIterator[Artifact]:
-    """Yield the artifacts of flow runs that may be records of remote runs."""
+    """Yield the artifacts of flow runs that may be the records of remote runs."""
     wanted = ArtifactFilter(
         key=ArtifactFilterKey(like_="yeedu-%"),
         type=ArtifactFilterType(any_=["markdown"]),
@@ -170,7 +170,7 @@ async def _records(client: PrefectClient, flow_runs: list[UUID]) -> AsyncIterato
 
 
 def _is_left(fields: Mapping[str, str]) -> bool:
-    """Tell whether fields are the open record of a remote run, or of the intent to have one."""
+    """Tell whether fields are the open record of a remote run, or of the intent to start one."""
     is_open = fields.get("phase", "ended") != "ended"
     return is_open and bool(fields.get("run_id") or fields.get("intended_at"))
 

@@ -1,7 +1,7 @@
 """The worker's liveness signal, which its watchdog waits for.
 
-It comes from the loop in which the worker polls, and stops when that loop hangs, or when no poll ends any
-more. An outage of the server does not stop it: polls end then too.
+It comes from the event loop in which the worker polls, and stops when that loop hangs or polls stop ending.
+An outage of the server does not stop it: polls end then too.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
     from yeedu_worker.draining import DrainingWorker
 
-# Where to write them, and whose child the worker is.
+# Holds the file to write them to, and the number of the worker's parent.
 LIVENESS_VARIABLE = "YEEDU_WORKER_SIGNS"
 EVERY_SECONDS = 2.0
-_FIRST_SECONDS = 0.1  # to the next try, before the first
-# Longer than Prefect's client tries to reach a server that takes a minute for each answer.
+_FIRST_SECONDS = 0.1  # between checks before the first signal
+# Longer than Prefect's client keeps trying a server that takes a minute for each answer.
 _STUCK_SECONDS = 900.0
 
 
 def follow_watchdog(environment: MutableMapping[str, str]) -> int | None:
-    """Die with the watchdog, if there is one, and return the file for the liveness signal."""
+    """Let this process die with its watchdog, if it has one, and return the file for the liveness signal."""
     file, _, parent = environment.pop(LIVENESS_VARIABLE, "").partition(" ")
     if not file or sys.platform != "linux":
         return None
@@ -40,9 +40,9 @@ def follow_watchdog(environment: MutableMapping[str, str]) -> int | None:
 async def signal_liveness(worker: DrainingWorker, file: int) -> None:
     """Signal for ever that the worker is alive, from the end of its first poll on.
 
-    Before, it imports what takes its time, and may wait for the server.
+    Before that, slow imports run, and it may wait for the server.
     """
-    import anyio  # only here: the watchdog, which stays small, has a use for this module too
+    import anyio  # only here: the watchdog imports this module too, and stays small
 
     pause_seconds = _FIRST_SECONDS
     while True:

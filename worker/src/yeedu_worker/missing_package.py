@@ -1,13 +1,13 @@
-"""Says how to install a package that a flow needs and that is missing: docs/packages.md.
+"""Says how to install a missing package that a flow needs: docs/packages.md.
 
-The deployer says it of a flow that it cannot import, and a worker in the log of a run.
+The deployer says so for a flow that it cannot import, a worker in the log of a flow run.
 """
 
 import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-# What the flows' authors import of each extra of requirements/extras.
+# What flows import from each extra of requirements/extras.
 EXTRAS = {
     "etl": ("pandas", "pandas_gbq", "prefect_aws", "prefect_gcp", "prefect_sqlalchemy", "pyarrow"),
 }
@@ -19,7 +19,7 @@ def advice(error: BaseException, *own_folders: Path) -> str:
 
     Args:
         error: What the import raised, or what was raised from that.
-        own_folders: Where flows keep modules of their own; of what is there only a part is missing.
+        own_folders: Where flows keep modules of their own, about which there is no advice.
     """
     missing = next((one for one in _chain(error) if isinstance(one, ModuleNotFoundError) and one.name), None)
     name = (missing.name or "").partition(".")[0] if missing else ""
@@ -35,7 +35,7 @@ def advice(error: BaseException, *own_folders: Path) -> str:
 
 
 def advise_in_log(name: str = "prefect.flow_runs") -> None:
-    """Let this process end a log line about a missing package with what to do about it."""
+    """Append to this process's log lines about a missing package what to do about it."""
     logging.getLogger(name).addFilter(_end_with_advice)
 
 
@@ -47,7 +47,7 @@ def _end_with_advice(record: logging.LogRecord) -> bool:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and those that it was raised from, each once."""
+    """Yield an error and its chain of causes, each once."""
     seen: list[BaseException] = []
     following: BaseException | None = error
     while following and following not in seen:

@@ -10,7 +10,7 @@ FILE = "worker-patches.json"
 
 
 def last_report(home: Path) -> str:
-    """Return what the worker with this Prefect's home last said to have left out; nothing if it never did."""
+    """Return which patches the worker with this Prefect home last left out; empty if it has not reported."""
     try:
         return json.loads((home / FILE).read_text(encoding="utf-8"))["left_out"]
     except (OSError, ValueError, LookupError):

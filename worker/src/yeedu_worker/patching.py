@@ -1,9 +1,9 @@
-"""Patches of Prefect's internals, applied only if these are known to be what the patch was written for.
+"""Patches Prefect's internals, but only where they are what the patch was written for.
 
-A patch names every place that it replaces or relies on. It is applied if this Prefect is of a known release,
-each place is there with its known signature, and what has to use it still names it. Otherwise it is left out,
-Prefect's own way runs, and a report says so. A patch that is unsafe to leave out refuses instead; it is not
-asked whether the release is known.
+A patch names every place that it replaces or relies on. It is applied if this Prefect is a known release,
+each place exists with its known signature, and the code that must use it still names it. Otherwise it is left
+out, Prefect's own code runs, and a report says so. A patch that is unsafe to leave out refuses instead, and
+is applied to unknown releases too.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ P = ParamSpec("P")
 
 
 class PatchRefusedError(Exception):
-    """A patch that nothing is safe without cannot be applied; the message is one sentence."""
+    """A patch that is unsafe to leave out cannot be applied; the message is one sentence."""
 
 
 class _Default:
@@ -36,13 +36,13 @@ class _Default:
 
 @dataclass(frozen=True)
 class Place:
-    """Something of a library's that a patch replaces or relies on.
+    """Something in a library that a patch replaces or relies on.
 
     Attributes:
-        path: Its module, then after a colon its name in there; a module alone is only looked for.
+        path: Its module, a colon, and its name there; a module alone only has to exist.
         signature: Its parameters without types and default values, such as ``(self, session, wait=)``; empty
-            where it is not called.
-        names: What its code has to use, by name, for the patch to have an effect.
+            if it is not called.
+        names: The names that its code must use for the patch to have an effect.
     """
 
     path: str
@@ -50,10 +50,10 @@ class Place:
     names: tuple[str, ...] = ()
 
     def find(self) -> Any:
-        """Return what is there.
+        """Return the object at this place.
 
         Raises:
-            ImportError, AttributeError: Nothing is.
+            ImportError, AttributeError: There is none.
         """
         module, _, name = self.path.partition(":")
         found: Any = importlib.import_module(module)
@@ -62,13 +62,13 @@ class Place:
         return found
 
     def replace(self, new: Any) -> None:
-        """Put something else there."""
+        """Put another object in this place."""
         module, _, path = self.path.partition(":")
         owner, _, name = path.rpartition(".")
         setattr(Place(f"{module}:{owner}").find(), name, new)
 
     def trouble(self) -> str:
-        """Return why a patch cannot rely on it; an empty string where it can."""
+        """Return why a patch cannot rely on it; an empty string if it can."""
         is_missing = f"{self.path} is not there"
         try:
             if ":" not in self.path:
@@ -85,13 +85,13 @@ class Place:
 
 @dataclass(frozen=True)
 class PatchState:
-    """What became of a patch.
+    """Whether a patch is in force, and why.
 
     Attributes:
         name: The patch's.
         replaces: The places that it replaces or relies on, separated by commas.
         state: ``in force``, or ``left out``.
-        why: What it is for, where it is in force; why not, where it is left out.
+        why: What it is for, if it is in force; else why it is left out.
     """
 
     name: str
@@ -105,10 +105,10 @@ class Patch(Generic[P]):
 
     Args:
         name: For reports.
-        purpose: What is better with it, and why no public way does.
-        places: All that it replaces or relies on.
-        is_needed: Whether it is unsafe to go on without it.
-        apply: What puts it in force.
+        purpose: What it improves, and why no public way does.
+        places: Everything that it replaces or relies on.
+        is_needed: Whether it is unsafe to leave it out.
+        apply: Puts it in force.
     """
 
     def __init__(
@@ -120,16 +120,16 @@ class Patch(Generic[P]):
 
     @cached_property
     def why_not(self) -> str:
-        """Why it is left out; an empty string where it is not. Found once, before anything is replaced."""
+        """Why it is left out; an empty string if it is not. Found once, before anything is replaced."""
         if not self._is_needed and (unknown := _unknown_release()):
             return unknown
         return next(filter(None, (place.trouble() for place in self._places)), "")
 
     def __call__(self, *arguments: P.args, **options: P.kwargs) -> bool:
-        """Apply it where it can be, and return whether it is in force.
+        """Apply it if possible, and return whether it is in force.
 
         Raises:
-            PatchRefusedError: It cannot, and is needed.
+            PatchRefusedError: It is not possible, and the patch is needed.
         """
         if not self.why_not:
             self._apply(*arguments, **options)
@@ -142,7 +142,7 @@ class Patch(Generic[P]):
         return False
 
     def state(self) -> PatchState:
-        """Return what becomes of it in this process."""
+        """Return its state in this process."""
         why_not = self.why_not
         places = ", ".join(place.path for place in self._places)
         return PatchState(self.name, places, LEFT_OUT if why_not else IN_FORCE, why_not or self._purpose)
@@ -157,7 +157,7 @@ class Patches:
     def declare(
         self, name: str, *places: Place, purpose: str, is_needed: bool = False
     ) -> Callable[[Callable[P, None]], Patch[P]]:
-        """Make a patch of the function that applies it; see `Patch`."""
+        """Return a decorator that makes a patch of the function that applies it; see `Patch`."""
 
         def declared(apply: Callable[P, None]) -> Patch[P]:
             patch = Patch(name, purpose, places, apply, is_needed=is_needed)
@@ -167,12 +167,12 @@ class Patches:
         return declared
 
     def report(self) -> list[PatchState]:
-        """Return what becomes of each in this process."""
+        """Return the state of each in this process."""
         return [patch.state() for patch in self._all]
 
 
 def left_out(report: Sequence[PatchState]) -> str:
-    """Return one line that says which patches are left out and why; an empty string for none."""
+    """Return one line that says which patches are left out and why; an empty string if none is."""
     reasons: dict[str, list[str]] = {}
     for state in report:
         if state.state == LEFT_OUT:
@@ -184,7 +184,7 @@ def left_out(report: Sequence[PatchState]) -> str:
 
 
 def _unknown_release() -> str:
-    """Return that this Prefect is of no known release; an empty string where it is."""
+    """Return a clause saying that this Prefect is no known release; an empty string if it is one."""
     known = " and ".join(KNOWN_RELEASES)
     return "" if _version() in KNOWN_RELEASES else f"{_release()} is not known, {known} is"
 

@@ -21,10 +21,10 @@ class LoginRefusedError(Exception):
 
 
 def ask_until_answered(ask: Callable[[SyncPrefectClient], T]) -> T:
-    """Ask the server until it answers, however long that takes; says once that it is waited for.
+    """Ask the server until it answers, however long that takes; print once that it is waited for.
 
     Raises:
-        httpx.HTTPStatusError: The server is there, and refuses.
+        httpx.HTTPStatusError: The server answers, and refuses.
     """
     is_told = False
     with get_client(sync_client=True) as client:
@@ -41,7 +41,7 @@ def ask_until_answered(ask: Callable[[SyncPrefectClient], T]) -> T:
 
 
 def wait_for_pool(name: str) -> None:
-    """Return once the server has the work pool, which the deployer makes; says once what is waited for.
+    """Wait until the server has the work pool, which the deployer creates; print once what is waited for.
 
     Raises:
         LoginRefusedError: The server refuses the login or the key.
@@ -55,7 +55,7 @@ def wait_for_pool(name: str) -> None:
 
 
 def _has_pool(name: str) -> bool:
-    """Tell whether the server has a work pool; one that will not tell is left to the worker, which says so.
+    """Tell whether the server has a work pool; true if it will not say, since the worker reports that.
 
     Raises:
         LoginRefusedError: The server refuses the login or the key.
@@ -72,9 +72,9 @@ def _has_pool(name: str) -> bool:
 
 
 def make_queues(pool: str, names: Sequence[str]) -> None:
-    """Make those of a worker's queues that the pool does not have yet: a poll for one that is missing fails.
+    """Create those of a worker's queues that the pool does not have yet: a poll for a missing one fails.
 
-    A server that refuses is left to the worker, which says so.
+    If the server refuses, print that and go on: the worker reports it too.
     """
     for name in names:
         try:
@@ -88,7 +88,7 @@ def make_queues(pool: str, names: Sequence[str]) -> None:
 
 def _refusal() -> str:
     api = get_current_settings().api
-    if api.auth_string:  # which goes first
+    if api.auth_string:  # it takes precedence
         return f"{api.url} rejects the login; check PREFECT_API_AUTH_STRING or its file"
     if api.key:
         return f"{api.url} rejects the API key; check PREFECT_API_KEY or its file"

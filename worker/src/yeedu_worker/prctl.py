@@ -1,4 +1,4 @@
-"""The prctl(2) calls of Linux that Python has no functions for."""
+"""The Linux prctl(2) calls that Python has no functions for."""
 
 import ctypes
 import os
@@ -8,7 +8,7 @@ _PDEATHSIG, _DUMPABLE, _CHILD_SUBREAPER = 1, 4, 36
 
 
 def adopt_orphans() -> None:
-    """Become the parent of every descendant that loses its own, in place of the machine's first process.
+    """Become the parent of every descendant that loses its own, instead of the machine's first process.
 
     Raises:
         OSError: The kernel refuses.
@@ -17,9 +17,9 @@ def adopt_orphans() -> None:
 
 
 def close_to_others() -> None:
-    """Let no other process of this user read this one's memory, environment or open files, or change them.
+    """Keep other processes of this user from reading or changing this one's memory, environment and files.
 
-    What this process forks begins like this, and what it executes does not.
+    A fork of this process starts out closed too; a program that it executes does not.
 
     Raises:
         OSError: The kernel refuses.
@@ -28,7 +28,7 @@ def close_to_others() -> None:
 
 
 def open_to_others() -> None:
-    """Take `close_to_others` back; else a process of an ordinary user cannot look at itself in ``/proc``.
+    """Undo `close_to_others`; else a process of an ordinary user cannot read its own ``/proc`` files.
 
     Raises:
         OSError: The kernel refuses.
@@ -37,10 +37,10 @@ def open_to_others() -> None:
 
 
 def end_with_parent(parent: int) -> None:
-    """Be killed when the parent ends; also when it has ended already.
+    """Have this process killed when its parent ends, or at once if it already has.
 
     Args:
-        parent: Its process number.
+        parent: The parent's process number.
 
     Raises:
         OSError: The kernel refuses.

@@ -20,7 +20,7 @@ class Member(NamedTuple):
 
     Attributes:
         number: Its process number.
-        threads: How many it has; each counts where processes are limited.
+        threads: How many threads it has; each counts where processes are limited.
     """
 
     number: int
@@ -31,23 +31,23 @@ ChildrenByParent = dict[int, list[Member]]
 
 
 def children_by_parent() -> ChildrenByParent:
-    """Return the children of every process of this machine; nothing where there is no ``/proc``."""
+    """Return the children of every process of this machine; empty if there is no ``/proc``."""
     found: ChildrenByParent = {}
     for name in os.listdir("/proc") if Path("/proc/self/stat").exists() else ():  # noqa: PTH208 - for speed
         if name.isdecimal():
             with suppress(OSError, ValueError, IndexError), open(f"/proc/{name}/stat", "rb") as status:  # noqa: PTH123
-                # The second field is the program's name in brackets, and may hold anything.
+                # The second field is the program's name in parentheses, and may contain anything.
                 fields = status.read().rpartition(b")")[2].split()
                 found.setdefault(int(fields[1]), []).append(Member(int(name), int(fields[17])))
     return found
 
 
 def descendants(*processes: int, among: ChildrenByParent | None = None) -> list[Member]:
-    """Return what processes have started, and what that has.
+    """Return all descendants of some processes.
 
     Args:
-        processes: Their numbers.
-        among: What `children_by_parent` said, where it was asked already.
+        processes: The numbers of those.
+        among: The result of `children_by_parent`, if it was called already.
     """
     known = children_by_parent() if among is None else among
     waiting, found = list(processes), list[Member]()
@@ -59,7 +59,7 @@ def descendants(*processes: int, among: ChildrenByParent | None = None) -> list[
 
 
 def kill(processes: Iterable[int]) -> None:
-    """Kill processes: first all are stopped, so that none starts another meanwhile."""
+    """Kill processes; stop all of them first, so that none starts another meanwhile."""
     members = list(processes)
     for number in (signal.SIGSTOP, signal.SIGKILL):
         for member in members:
@@ -68,7 +68,7 @@ def kill(processes: Iterable[int]) -> None:
 
 
 def kill_tree(process: int) -> None:
-    """Kill a process and its descendants, also those that it starts meanwhile."""
+    """Kill a process and its descendants, including those that it starts meanwhile."""
     tree = [process]
     for number in (signal.SIGSTOP, signal.SIGKILL):
         tree = list(dict.fromkeys([process, *(found.number for found in descendants(process)), *tree]))
@@ -78,16 +78,16 @@ def kill_tree(process: int) -> None:
 
 
 def end_children(spare: Collection[int] = (), within_seconds: float = 10.0) -> bool:
-    """End all children of this process, all that they have started, and all that this process is left with.
+    """Kill all children of this process, all their descendants, and all orphans that this process adopts.
 
-    It has to adopt orphans (`prctl.adopt_orphans`), or some get away.
+    It has to adopt orphans (`prctl.adopt_orphans`), or some escape.
 
     Args:
-        spare: Children that stay, with all of theirs.
+        spare: Children to leave alone, with all of their descendants.
         within_seconds: How long to try. A process that waits for a disk cannot be killed.
 
     Returns:
-        Whether there are none any more.
+        Whether none of them is left.
     """
     deadline = time.monotonic() + within_seconds
     while True:

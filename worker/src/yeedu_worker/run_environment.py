@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 
 FOLDER_PREFIX = "yeedu-run-"
 _OF_FLOWS = {
-    # How often a flow asks a server that is away before its end is lost. Prefect's five tries are over after
-    # a minute. The worker itself goes on for ever, so it keeps those.
+    # How often a flow retries a server that is unreachable before its final state is lost. Prefect's five
+    # retries end after a minute. The worker itself goes on for ever, so it keeps those five.
     "PREFECT_CLIENT_MAX_RETRIES": str(RETRIES),
-    # The worker, of the same installation, has compared the server's version with its own, and has said so.
+    # The worker, of the same installation, has already compared the server's version with its own.
     "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false",
 }
-# Where the worker has been told that the server wants no such tokens, its flows need not ask for them.
+# If the server has told the worker that it wants no CSRF tokens, its flows need not ask for them.
 _WITHOUT_TOKENS = {"PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false"}
 _TEMPORARY = ("TMPDIR", "TMP", "TEMP")
 
@@ -42,21 +42,21 @@ _TEMPORARY = ("TMPDIR", "TMP", "TEMP")
 async def run_environment(
     configuration: ProcessJobConfiguration, *, has_tokens: bool = True
 ) -> AsyncGenerator[None]:
-    """Complete what a flow run's process is started with; afterwards, delete what it left in its folder.
+    """Complete the configuration of a flow run's process; afterwards, delete its temporary files.
 
-    Its temporary files have a folder of their own, unless the work pool or the deployment names one.
+    These have a folder of their own, unless the work pool or the deployment names one.
 
     Args:
-        configuration: The process's; it is changed.
+        configuration: The process's; changed in place.
         has_tokens: Whether the server may want a CSRF token with each change.
     """
     configuration.env = {**_OF_FLOWS, **({} if has_tokens else _WITHOUT_TOKENS), **configuration.env}
-    if sys.platform == "win32":  # where an open file cannot be deleted, and the system has its own ways
+    if sys.platform == "win32":  # where an open file cannot be deleted
         yield
         return
     configuration.command = guarded(configuration.command)
     folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX))
-    # Whoever can lock it knows that its worker is gone.
+    # Another process that can lock the folder knows that this worker is gone.
     lock = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -71,15 +71,15 @@ async def run_environment(
 
 
 def guarded(command: str | None) -> str | None:
-    """Return a flow run's command with a guard over it; `yeedu-flow-run` has one of its own."""
+    """Return a flow run's command wrapped in a guard; `yeedu-flow-run` has its own."""
     if sys.platform != "linux" or not command or Path(shlex.split(command)[0]).name == "yeedu-flow-run":
         return command
-    # Safe: a module of the run's folder is none of the guard's.
+    # `-P`: the guard must not import modules from the run's folder.
     return shlex.join([sys.executable, "-P", "-m", "yeedu_worker.prefork.guard"]) + f" {command}"
 
 
 def remove(path: Path) -> bool:
-    """Delete a file or a folder, also one whose permissions are in the way; return whether it is gone."""
+    """Delete a file or folder, whatever its permissions; return whether it is gone."""
 
     def permit(_function: object, name: str, _error: Any) -> None:
         parent = Path(name).parent

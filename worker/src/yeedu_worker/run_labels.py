@@ -1,7 +1,7 @@
 """The labels that a worker sets on its flow runs: its name, and their heartbeat interval.
 
-The rescue service (`yeedu_rescue.flow_runs`) judges a run's silence by it. The runs of workers that write no
-such thing, of other teams on the same server for example, may beat as they like.
+From that interval, the rescue service (`yeedu_rescue.flow_runs`) judges a run's silence. It leaves alone the
+runs of workers that set no such labels, for example those of other teams on the same server.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _FREQUENCY = "PREFECT_FLOWS_HEARTBEAT_FREQUENCY"
 
 
 def labels_of(worker: ProcessWorker, environment: Mapping[str, str | None]) -> KeyValueLabels:
-    """Return the labels for a flow run: Prefect's own, which share the request, and these.
+    """Return the labels for a flow run: Prefect's own, which go in the same request, and these.
 
     Args:
-        worker: Who takes the run, and has heard of its work pool.
-        environment: Of the run's process, as far as it differs from the worker's.
+        worker: The worker that runs it; knows its work pool already.
+        environment: The run's process's, as far as it differs from the worker's.
     """
     labels: KeyValueLabels = {
         "prefect.worker.name": worker.name,
@@ -39,6 +39,6 @@ def labels_of(worker: ProcessWorker, environment: Mapping[str, str | None]) -> K
 
 
 def _heartbeat_seconds(environment: Mapping[str, str | None]) -> int:
-    """Return how often the run's process sends a heartbeat; 0 when it is told to send none."""
+    """Return the seconds between heartbeats of the run's process; 0 if it sends none."""
     own = environment.get(_FREQUENCY) or ""
     return int(own) if own.isdecimal() else get_current_settings().flows.heartbeat_frequency or 0

@@ -1,4 +1,4 @@
-"""The process of one flow run on this worker, and how it is killed without a crash being reported."""
+"""The process of one flow run on this worker, and a way to kill it that is not reported as a crash."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class RunProcess:
     """One flow run's process, and the task that watches over it.
 
     Attributes:
-        scope: Around everything that watches over the process.
-        process_id: Of the process; 0 until it has started.
-        has_ended: Set when nothing watches over it any more.
+        scope: Encloses everything that watches over the process.
+        process_id: The process's number; 0 until it has started.
+        has_ended: Set once nothing watches over it.
     """
 
     scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
@@ -31,11 +31,11 @@ class RunProcess:
 
     @property
     def identifier(self) -> str:
-        """What tells the process from those of other workers; two containers may have the same numbers."""
+        """The host's name and the process's number: two containers may have the same numbers."""
         return f"{socket.gethostname()}:{self.process_id}"
 
     def is_lost(self, flow_run: FlowRun) -> bool:
-        """Return whether another process has the flow run or will get it; a rescued one has none at first."""
+        """Tell whether another process has the flow run, or will get it: a rescued run has none at first."""
         if self.process_id and flow_run.infrastructure_pid:
             return flow_run.infrastructure_pid != self.identifier
         return bool(self.process_id and flow_run.state and flow_run.state.is_scheduled())
@@ -43,9 +43,8 @@ class RunProcess:
     async def end(self) -> None:
         """Kill the process before it runs any more code, and wait until nothing is left of it.
 
-        A flow that was asked to end would stop the remote run that it waits for, and that its next attempt
-        is to find. Between the kill and the cancellation nothing is awaited, or the end would be taken for a
-        crash.
+        A flow that was asked to end would stop its remote run, which its next attempt has to find again.
+        Nothing is awaited between the kill and the cancellation, or the end would be reported as a crash.
         """
         if self.process_id:
             kill_tree(self.process_id)
@@ -54,11 +53,11 @@ class RunProcess:
 
 
 class StartRecorder(TaskStatus[int]):
-    """Passes on what tells the process that has started from all others, and notes its number.
+    """Records the number of a process that has started, and passes its identifier on.
 
     Args:
-        run_process: Where to note it.
-        task_status: To whom to pass it on.
+        run_process: Where to record the number.
+        task_status: Gets the identifier.
     """
 
     def __init__(self, run_process: RunProcess, task_status: TaskStatus[Any] | None) -> None:
@@ -66,7 +65,7 @@ class StartRecorder(TaskStatus[int]):
         self._task_status = task_status
 
     def started(self, value: int | None = None) -> None:
-        """Take note of the process's number."""
+        """Record the process's number, and pass its identifier on."""
         self._run_process.process_id = value or 0
         if self._task_status is not None:
             self._task_status.started(self._run_process.identifier if value else 0)

@@ -1,8 +1,8 @@
 """Polls the work pool until it is told to stop: ``python -m yeedu_worker.serve``; see ``--help``.
 
-SIGTERM or SIGINT: no more flow runs are claimed; those that run may go on for a while; the rest is handed
-over. A second one: they are handed over at once. SIGUSR1: no more flow runs are claimed, and those that run
-may go on for as long as they need, whatever SIGTERM says afterwards (``make drain``).
+SIGTERM or SIGINT: it claims no more flow runs, lets those in flight go on for a while, and hands over what is
+left. A second one: it hands them over at once. SIGUSR1: it claims no more flow runs, and lets those in flight
+go on for as long as they need, whatever a first SIGTERM says afterwards (``make drain``).
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ if sys.platform != "win32":
 async def serve(
     worker: DrainingWorker, grace_seconds: float, liveness: int | None, keep_results_seconds: int = 0
 ) -> None:
-    """Poll the work pool until a signal says to stop, and no flow run is left.
+    """Poll the work pool until a signal says to stop and no flow run is left.
 
     Args:
         worker: The worker.
         grace_seconds: How long flow runs may go on after the first signal.
-        liveness: The file for the liveness signal, where a watchdog waits for them.
+        liveness: The file for the liveness signal; `None` without a watchdog.
         keep_results_seconds: How long persisted results are kept; 0 for ever.
     """
     cancellations = Cancellations()
@@ -84,7 +84,7 @@ async def _obey(worker: DrainingWorker, grace_seconds: float, signals: AsyncIter
 
 
 def main() -> None:
-    """Serve what the command line says."""
+    """Poll the work pool that the command line names."""
     parser = argparse.ArgumentParser(prog="python -m yeedu_worker.serve")
     parser.add_argument("--pool", required=True, help="the work pool to poll")
     parser.add_argument("--name", required=True, help="the worker's name in the UI")

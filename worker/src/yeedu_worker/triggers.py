@@ -21,14 +21,14 @@ logger = logging.getLogger("prefect.workers.triggers")
 
 _PAUSE_SECONDS = 5.0
 _CHECK_SECONDS = 0.1
-# A poll brings all flow runs that wait, so that a full worker had better ask once for several of them.
+# A poll gets all waiting flow runs, so a full worker waits a moment, to poll once for several free places.
 _ROOM_SECONDS = 0.5
 
 
 async def poll_when_triggered(worker: DrainingWorker) -> None:
-    """Poll whenever a flow run is scheduled, or a full worker has room again, until the worker is to stop.
+    """Poll whenever a flow run is scheduled, or a full worker has room again, until the worker drains.
 
-    The server is followed over a websocket. While it cannot be reached, the regular polls have to do.
+    The server's events come over a websocket. While it cannot be reached, only the regular polls run.
     """
     while not worker.is_draining and worker.pool_id is None:
         await anyio.sleep(_CHECK_SECONDS)
@@ -37,7 +37,7 @@ async def poll_when_triggered(worker: DrainingWorker) -> None:
         while not worker.is_draining and worker.pool_id is not None:
             try:
                 await _follow(worker, await worker.sources())
-            except* Exception as errors:  # noqa: BLE001 - whatever happens here, the regular polls go on
+            except* Exception as errors:  # noqa: BLE001 - whatever fails here, the regular polls go on
                 logger.info("triggers cannot be followed: %s", errors.exceptions)
             await anyio.sleep(_PAUSE_SECONDS)
         group.cancel_scope.cancel()
@@ -48,7 +48,7 @@ async def _follow(worker: DrainingWorker, sources: list[str]) -> None:
         event=EventNameFilter(name=["prefect.flow-run.Scheduled", "prefect.flow-run.AwaitingRetry"]),
         related=EventRelatedFilter(id=sources),
     )
-    # Room for one: whatever is triggered while a poll is under way needs no more than one other poll.
+    # Room for one: all that is triggered during a poll needs only one more poll.
     told, wanted = anyio.create_memory_object_stream[None](1)
     async with (
         told,
@@ -84,5 +84,5 @@ async def _claim(worker: DrainingWorker) -> None:
         return
     try:
         await worker.poll()
-    except Exception as error:  # noqa: BLE001 - told by the regular polls, which go on
+    except Exception as error:  # noqa: BLE001 - the regular polls go on, and report it
         logger.info("an extra poll failed: %r", error)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Mapping
     from pathlib import Path
 
-# Who starts the worker is to see it poll; only who looks later is to see that it waits.
+# Whoever starts the worker waits for it to poll; only a later check should hear that it waits.
 _SILENT_SECONDS = 60.0
 
 
@@ -27,13 +27,13 @@ def _file(environment: Mapping[str, str]) -> Path:
 
 @contextmanager
 def waiting(what: str) -> Generator[None]:
-    """Let the health check know what is waited for, until the end of the block or of this process.
+    """Tell the health check what the worker waits for, until the end of the block or of this process.
 
     Args:
-        what: As the end of the sentence "the worker waits for".
+        what: Completes the sentence "the worker waits for".
     """
     with ExitStack() as held:
-        if sys.platform != "win32":  # where nothing checks
+        if sys.platform != "win32":  # which has no health check
             file = _file(os.environ)
             with suppress(OSError):  # another worker has the same home, or it cannot be written
                 file.parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def waiting(what: str) -> Generator[None]:
 
 
 def waited_for(environment: Mapping[str, str]) -> str:
-    """Return what the worker waits for, once it has waited for a minute; empty when it does not."""
+    """Return what the worker has waited for, for over a minute; empty if it does not wait."""
     if sys.platform == "win32":
         return ""
     with suppress(OSError), _file(environment).open(encoding="utf-8") as opened:

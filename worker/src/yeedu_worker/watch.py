@@ -1,8 +1,8 @@
 """Runs `yeedu-watch` while a flow run is suspended for a Yeedu run, and costs next to nothing otherwise.
 
-That program takes seconds to import Prefect, and 100 MB; most of the time, on many platforms always, there is
-nothing to watch. So this one, of the standard library alone, asks the server whether there is, and starts the
-program then: ``python -m yeedu_worker.watch``.
+That program takes seconds, and 100 MB, to import Prefect, and most of the time, on many platforms always,
+there is nothing to watch. So this one, standard library only, asks the server, and starts the program only
+when there is: ``python -m yeedu_worker.watch``.
 """
 
 import base64
@@ -23,12 +23,12 @@ from typing import Any
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
-PAUSE = "yeedu-record:"  # what the key of such a pause begins with
+PAUSE = "yeedu-record:"  # the prefix of such a pause's key
 SECONDS_SETTING, FILE_SETTING = "YEEDU_WATCH_SECONDS", "YEEDU_WATCH_FILE"
 _ANSWER_SECONDS = 30.0
-_LATE_SECONDS = 180.0  # rounds are a minute apart at most, and may wait for answers
+_LATE_SECONDS = 180.0  # checks are at most a minute apart, and may wait for answers
 _UNAUTHORIZED, _FORBIDDEN = 401, 403
-_PAGE = 200  # the most that the server gives at once
+_PAGE = 200  # the server's maximum
 _SUSPENDED = {"state": {"type": {"any_": ["PAUSED"]}, "name": {"any_": ["Suspended"]}}}
 
 
@@ -36,8 +36,8 @@ def is_anything_to_watch(environment: Mapping[str, str]) -> bool:
     """Ask the Prefect server whether a flow run is suspended for a Yeedu run.
 
     Raises:
-        OSError: It does not answer, or refuses.
-        ValueError: Something else answers.
+        OSError: The server does not answer, or refuses.
+        ValueError: Something other than a Prefect server answers.
     """
     api_url = environment.get("PREFECT_API_URL", "").rstrip("/")
     host = urlsplit(api_url).hostname or ""
@@ -60,15 +60,14 @@ def is_anything_to_watch(environment: Mapping[str, str]) -> bool:
 def watch(
     is_ended: threading.Event, environment: Mapping[str, str], tell: Callable[[str], None] | None = None
 ) -> None:
-    """Look whether there is anything to watch, and have it watched, until an event is set.
+    """Check again and again whether there is anything to watch, and watch it, until an event is set.
 
-    A login that the server refuses ends the process: whoever starts it again sees that, and a new login is
-    read then.
+    A login that the server refuses ends the process: its supervisor sees that; a restart reads a new login.
 
     Args:
-        is_ended: Ends it.
-        environment: Says where the server is, and how often to look.
-        tell: Gets a line for each thing that happens; standard output where nobody is given.
+        is_ended: The event.
+        environment: Says where the server is, and how often to check.
+        tell: Gets a line for each thing that happens; standard output by default.
     """
     tell = tell or partial(print, flush=True)
     seconds = float(environment.get(SECONDS_SETTING) or 5.0)
@@ -78,7 +77,7 @@ def watch(
             is_needed = is_anything_to_watch(environment)
             trouble = ""
         except (OSError, HTTPException, ValueError) as error:
-            # A server may ask for more than a login, such as CSRF tokens; the program knows what.
+            # A server may want more than a login, such as a CSRF token, which the program can send.
             code = error.code if isinstance(error, HTTPError) else None
             if code == _UNAUTHORIZED:
                 sys.exit(
@@ -107,7 +106,7 @@ def _run_program(
     if is_ended.is_set():
         return
     if code > 0:
-        sys.exit(code)  # it has said why
+        sys.exit(code)  # the program has printed why
     if code:
         tell(f"yeedu-watch has ended with {code}; restarting it.")
 
@@ -128,7 +127,7 @@ def _is_watched(flow_run: Mapping[str, Any]) -> bool:
 
 
 def _login(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the header of a login: a password's goes before a key's."""
+    """Return the header of the login; a password takes precedence over a key."""
     if who := environment.get("PREFECT_API_AUTH_STRING"):
         return {"Authorization": "Basic " + base64.b64encode(who.encode()).decode()}
     if key := environment.get("PREFECT_API_KEY"):
@@ -144,7 +143,7 @@ def _is_on_time(file: Path) -> bool:
 
 
 def main() -> None:
-    """Do so until the process is told to end; with ``--check``, tell whether the last look was in time."""
+    """Watch until the process is told to end; with ``--check``, tell whether the last check was on time."""
     if sys.argv[1:2] == ["--check"]:
         sys.exit(0 if _is_on_time(Path(*sys.argv[2:] or [os.environ[FILE_SETTING]])) else 1)
     text = os.environ.get(SECONDS_SETTING) or "5"

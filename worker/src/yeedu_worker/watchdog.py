@@ -1,7 +1,7 @@
 """The watchdog of the worker's process: restarts it when it hangs or is killed, and kills its orphans.
 
-It is the parent of the worker and of the prefork server, and the one that signals are sent to. A container's
-first process starts it, and Docker starts a new container when it ends.
+It is the parent of the worker and of the prefork server, and receives the signals meant for the worker. A
+container's first process starts it, and Docker restarts the container when it ends.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _RELAYED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 _POLL_SECONDS = 1.0
 _SWEEP_SECONDS = 10.0
-# Of a longer pause this process has seen nothing either: the container, or the machine, was asleep.
+# A longer gap is not counted as silence: the container or machine, and so this process, was asleep.
 _MAX_SEEN_SECONDS = 2.0
 _MIN_PAUSE_SECONDS = 1.0
 _MAX_PAUSE_SECONDS = 30.0
@@ -38,8 +38,8 @@ class Watchdog:
 
     Args:
         command: The worker's command line.
-        hung_seconds: After how long without a sign of life it is killed and restarted; 0 for never.
-        keeper: Of the prefork server, where there is to be one.
+        hung_seconds: After how long without a liveness signal it is killed and restarted; 0 for never.
+        keeper: The prefork server's; `None` for no such server.
     """
 
     def __init__(self, command: Sequence[str], hung_seconds: float, keeper: Keeper | None) -> None:
@@ -51,9 +51,9 @@ class Watchdog:
         self._silent_seconds = 0.0
 
     def run(self) -> int:
-        """Run the worker until it ends of its own accord, or was told to; return its exit code.
+        """Run the worker until it ends by itself or as told; return its exit code.
 
-        The code of one that was killed is the signal's number, below zero.
+        The code of a killed worker is the signal's number, negated.
         """
         with contextlib.suppress(OSError):
             adopt_orphans()
@@ -90,11 +90,11 @@ class Watchdog:
             os.kill(os.getpid(), number)
 
     def _run_worker(self) -> int:
-        """Run a worker to its end, and end it when it hangs; return its exit code."""
+        """Run a worker until it ends, killing it if it hangs; return its exit code."""
         liveness, file = os.pipe()
         environment = {**os.environ, LIVENESS_VARIABLE: f"{file} {os.getpid()}"}
         try:
-            # In a session of its own: a terminal's interrupt comes from here alone, and so only once.
+            # In a session of its own: a terminal's interrupt then comes only from here, and so only once.
             self._worker = subprocess.Popen(
                 self._command, env=environment, pass_fds=[file], start_new_session=True
             )
@@ -121,7 +121,7 @@ class Watchdog:
                     has_begun, self._silent_seconds = True, 0.0
                 elif liveness in events:  # closed: the worker is ending
                     waiting.unregister(liveness)
-                # Before its first sign it may wait for its pool; told to stop, it does not wait any more.
+                # Before its first signal it may wait for its pool, but not once it is told to stop.
                 if (has_begun or self._is_told) and 0 < self._hung_seconds < self._silent_seconds:
                     print(f"worker: no sign of life for {self._silent_seconds:.0f} s; killing it", flush=True)
                     worker.kill()
@@ -134,7 +134,7 @@ class Watchdog:
             os.close(pidfd)
 
     def _end_orphans(self) -> None:
-        """End what flow runs have left that nobody else stands over any more."""
+        """Kill what flow runs have left behind that has no guard."""
         worker = {self._worker.pid} if self._worker and self._worker.poll() is None else set[int]()
         if not self._keeper:
             end_children(worker)

@@ -1,4 +1,4 @@
-"""Build the web application of a mock."""
+"""Builds the web application of a mock."""
 
 from __future__ import annotations
 

@@ -27,12 +27,12 @@ def main(arguments: list[str] | None = None) -> int:
         arguments: The command line without the program's name; None takes the process's own.
 
     Returns:
-        0 after an orderly end, 1 when `--check` finds no healthy mock, 2 when an option cannot be used.
+        0 after a graceful shutdown, 1 if `--check` finds no healthy mock, 2 if an option cannot be used.
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     if "--check" in arguments:
         return check(arguments)
-    # Imported here, and the server below, so that --check answers at once.
+    # Imported here, like the server below, so that --check answers at once.
     from yeedu_mock.settings import SettingsError, add_arguments, read_settings
 
     parser = argparse.ArgumentParser(

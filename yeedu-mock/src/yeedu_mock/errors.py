@@ -1,4 +1,4 @@
-"""What a request can be answered with when it cannot be served.
+"""The errors with which the mock answers requests that it cannot serve.
 
 Tree::
 
@@ -62,14 +62,14 @@ class NoAccessError(MockError):
 
 
 class NotFoundError(MockError):
-    """No such object in what the session can see."""
+    """The session can see no such object."""
 
     status = 404
     code = "RFA-000404"
 
 
 class UnknownIdError(NotFoundError):
-    """No object of this id in what the session can see; what that gets is a switch."""
+    """The session can see no object with this id; a switch chooses the status."""
 
 
 class ConflictError(MockError):
@@ -80,7 +80,7 @@ class ConflictError(MockError):
 
 
 class TooLargeError(MockError):
-    """The body is larger than Yeedu takes."""
+    """The body is larger than Yeedu accepts."""
 
     status = 413
     code = "RFA-000413"
@@ -94,7 +94,7 @@ class EndingError(MockError):
 
 
 class AbandonedError(MockError):
-    """The client gave up on its request, and what it asked for was not done."""
+    """The client gave up on its request, and nothing was done."""
 
     status = 499
     code = "RFA-000499"

@@ -1,4 +1,4 @@
-"""Put the parts of a mock together: store, sessions, runs, files."""
+"""Assembles a mock from its parts: store, sessions, runs, files."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Mock:
 
 
 def open_mock(settings: Settings) -> Mock:
-    """Open the state directory and return the mock that lives in it; nothing runs yet.
+    """Open the state directory and return its mock; nothing runs yet.
 
     Raises:
         SettingsError: The directory or the password cannot be used.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-# Fixtures import what they need themselves: every run of pytest loads this module, wanted or not.
+# Fixtures import what they need themselves: every run of pytest loads this module, even if it uses none.
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def yeedu_mock(tmp_path_factory: pytest.TempPathFactory) -> Generator[RunningMock, None, None]:
-    """A mock that serves as long as the test session lasts."""
+    """Serve a mock for the whole test session."""
     from yeedu_mock.testing import default_settings, running_mock
 
     with running_mock(default_settings(tmp_path_factory.mktemp("yeedu-mock"))) as mock:
@@ -24,6 +24,6 @@ def yeedu_mock(tmp_path_factory: pytest.TempPathFactory) -> Generator[RunningMoc
 
 @pytest.fixture
 def yeedu_switches(yeedu_mock: RunningMock) -> Generator[Callable[..., None], None, None]:
-    """What changes the mock's switches, by name, until the test ends."""
+    """Return a function that changes the mock's switches, by name, until the test ends."""
     yield yeedu_mock.switch
     yeedu_mock.mock.control.reset_switches()

@@ -1,4 +1,4 @@
-"""Listen, serve a mock, and end in order when told to."""
+"""Listens, serves a mock, and shuts down gracefully when told to."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ SHUTDOWN_GRACE_SECONDS = 3
 
 
 def bind(settings: Settings) -> Listener:
-    """Return a socket that listens as the settings say; at ``::`` for IPv4 as well.
+    """Return a socket that listens as the settings say; on ``::``, for IPv4 too.
 
     Raises:
-        SettingsError: The address is taken, or is none of this machine's.
+        SettingsError: The address is taken, or not one of this machine's.
     """
     where = f"{settings.host}:{settings.port}"
     try:
@@ -48,8 +48,8 @@ def bind(settings: Settings) -> Listener:
             f"Cannot listen on {where}: {error.strerror}; "
             "give another --port (or YEEDU_MOCK_PORT), or 0 for a free one."
         ) from error
-    # Connections inherit this. asyncio sets it only on sockets that were made for TCP by number; without it a
-    # small answer on a kept connection waits some 40 ms for the client's acknowledgement.
+    # Connections inherit this. asyncio sets it only on sockets that were created with TCP's protocol number;
+    # without it, a small answer on a kept-alive connection waits some 40 ms for the client's acknowledgement.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
@@ -63,7 +63,7 @@ def url_of(listener: socket.socket, settings: Settings) -> str:
 class MockServer(uvicorn.Server):
     """A uvicorn server that leaves signals alone.
 
-    uvicorn raises a signal again after it has shut down, which would turn an orderly end into exit code 143.
+    uvicorn raises a signal again after it has shut down, so a graceful shutdown would exit with code 143.
     """
 
     @contextlib.contextmanager
@@ -73,7 +73,7 @@ class MockServer(uvicorn.Server):
 
 
 def _is_about_more_than_a_refusal(record: logging.LogRecord) -> bool:
-    """Drop what uvicorn logs as an error for every websocket that is refused with a body."""
+    """Tell whether to keep a record; uvicorn logs an error for every websocket refused with a body."""
     return record.msg != "ASGI callable returned without completing handshake."
 
 
@@ -95,7 +95,7 @@ def new_server(mock: Mock, listener: Listener) -> MockServer:
             limit_concurrency=MAX_CONNECTIONS,
             timeout_keep_alive=IDLE_SECONDS,
             ws="websockets-sansio",
-            ws_max_size=MAX_FRAME_BYTES,  # of clients that have a session: others are refused before a frame
+            ws_max_size=MAX_FRAME_BYTES,  # for clients with a session: others are refused before a frame
             timeout_graceful_shutdown=SHUTDOWN_GRACE_SECONDS,
             ssl_certfile=mock.settings.tls_certificate,
             ssl_keyfile=mock.settings.tls_key,

@@ -1,4 +1,4 @@
-"""Read the start options from the command line and the environment, and refuse what is wrong."""
+"""Reads the start options from the command line and the environment, and rejects wrong ones."""
 
 import argparse
 import json
@@ -30,24 +30,24 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """How a mock is to run.
+    """How a mock runs.
 
     Attributes:
         host: Address to listen on.
         port: Port to listen on; 0 takes a free one.
         state_directory: Holds the database, the runs' folders and a generated password.
-        username: Who may log in.
-        password: With which password; None has one generated into `state_directory/password`.
+        username: The user who may log in.
+        password: That user's password; None generates one into `state_directory/password`.
         external_url: Base of the URLs the mock hands out; None takes the one it was called by.
-        allowed_hosts: Further names under which it answers; `*.example.com` for all below `example.com`.
+        allowed_hosts: More host names under which it answers; `*.example.com` for all below `example.com`.
         auth_type: What `login/auth_type` answers.
-        spare_kernels: How many Jupyter kernels are kept started ahead.
-        job_time_limit_seconds: When a running job is ended.
+        spare_kernels: How many Jupyter kernels to start ahead.
+        job_time_limit_seconds: How long a job may run before it is ended.
         stop_delay_seconds: How long a run stays in STOPPING.
         tls_certificate: PEM file with the certificate to serve https with; None serves http.
         tls_key: PEM file with its key; None takes it from the certificate's file.
-        control: Whether `/_control/*` is served, to any program that can reach the port.
-        switches: Switches that are set from the start, by name.
+        control: Whether to serve `/_control/*`, to any program that can reach the port.
+        switches: Switches to set from the start, by name.
     """
 
     host: str = "127.0.0.1"
@@ -106,7 +106,7 @@ def _read_hosts(value: Any) -> Any:
 
 
 def _option(default: Any, description: str, must_be: str | None = None, **bounds: Any) -> Any:
-    """Return a field that is an option: `must_be` says what else than its value would have been right."""
+    """Return the field of an option; `must_be` says in an error message which values are right."""
     extra: JsonDict | None = {"must_be": must_be} if must_be else None
     return Field(default=default, description=description, json_schema_extra=extra, **bounds)
 
@@ -196,7 +196,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def read_settings(arguments: argparse.Namespace) -> Settings:
-    """Return the settings; the command line takes precedence over the environment, an empty value is none.
+    """Return the settings; the command line overrides the environment, and empty values are ignored.
 
     Raises:
         SettingsError: A value cannot be used.
@@ -228,7 +228,7 @@ def read_settings(arguments: argparse.Namespace) -> Settings:
 
 
 def ensure_password(settings: Settings) -> tuple[str, Path | None]:
-    """Return the password, and the file it was generated into when none was given.
+    """Return the password and, if none was given, the file into which it was generated.
 
     Raises:
         SettingsError: The file cannot be read or written.
@@ -249,7 +249,7 @@ def ensure_password(settings: Settings) -> tuple[str, Path | None]:
 
 
 def _sentence(error: ValidationError) -> str:
-    """Return what is wrong in one sentence, which shows the value unless that is the password."""
+    """Return what is wrong in one sentence, which shows the value unless it is the password."""
     first = error.errors()[0]
     why = str(first.get("ctx", {}).get("error", first["msg"]))
     if not first["loc"]:
@@ -280,9 +280,9 @@ def _first_line(path: Path) -> str:
 
 def _check_certificate(certificate: Path, key: Path | None) -> None:
     try:
-        # An empty pass phrase for a key that has one: otherwise OpenSSL would ask for it at the terminal.
+        # An empty passphrase, for a key that has one: otherwise OpenSSL would ask for it on the terminal.
         ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password="")
-    except OSError as error:  # among them what is wrong with the files' content
+    except OSError as error:  # including errors in the files' content
         raise ValueError(
             f"The certificate {certificate} cannot be used with its key ({error.strerror or error}); "
             "--tls-certificate and --tls-key take PEM files that belong together, without a pass phrase."

@@ -1,4 +1,4 @@
-"""Run a mock inside a test process, on a port of its own."""
+"""Runs a mock inside a test process, on its own port."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class RunningMock:
     Attributes:
         url: Base URL, without a slash at the end.
         settings: How it runs; holds the user name and the password.
-        mock: Its inside, for assertions; change nothing there while requests are being served.
+        mock: Its internals, for assertions; change nothing there while requests are being served.
     """
 
     url: str
@@ -47,7 +47,7 @@ class RunningMock:
         return f"{self.url}/healthCheck"
 
     def switch(self, **switches: object) -> None:
-        """Change how the mock behaves.
+        """Set switches of the mock, by name.
 
         Raises:
             SwitchError: There is no such switch, or it cannot have that value.
@@ -69,10 +69,10 @@ def running_mock(settings: Settings) -> Generator[RunningMock, None, None]:
     """Serve a mock in a thread until the block ends.
 
     Args:
-        settings: How it is to run; use port 0. Without a password, `demo-password` is taken.
+        settings: How it runs; use port 0. The default password is `demo-password`.
 
     Raises:
-        SettingsError: It cannot be started so.
+        SettingsError: It cannot be started with these settings.
         RuntimeError: It did not start, or did not end, within 30 seconds; says what was still under way.
     """
     settings = replace(settings, password=settings.password or "demo-password")
@@ -106,7 +106,7 @@ def running_mock(settings: Settings) -> Generator[RunningMock, None, None]:
 
 
 def _under_way(loop: asyncio.AbstractEventLoop) -> str:
-    """Say where each thread is, and where each task of a loop waits."""
+    """Return the stacks of all threads, and of all tasks of a loop."""
     said = io.StringIO()
     for task in asyncio.all_tasks(loop):
         task.print_stack(file=said)

@@ -1,8 +1,8 @@
 """Builds a clone from a pack of git objects, which need not be trusted.
 
-Git names an object by a hash of its content, and a commit names all that belongs to it. Git works the names
-out anew from the pack, so that what a clone is built from is what its repository calls by the commit's name,
-or nothing. Everything else of a clone, its settings and branches, is written here.
+Git names an object by a hash of its content, and a commit names everything that belongs to it. Git recomputes
+these names from the pack, so a clone gets exactly what its repository has under the commit's name, or is not
+built. Everything else in a clone, its settings and branches, is written here.
 """
 
 import json
@@ -23,16 +23,16 @@ _HEADS = "refs/heads/"
 
 
 class DamagedError(Exception):
-    """It is not what was kept."""
+    """What was kept is damaged or missing."""
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a pack does not tell of its clone; nothing that matters to what is in it.
+    """What a pack does not say about its clone; none of it decides the clone's content.
 
     Attributes:
         shallow: The commits whose parents were left out.
-        is_default: Whether the branch is the repository's default one.
+        is_default: Whether the branch is the repository's default branch.
         tags: The full names of tags that came with the commit; the repository is asked whether it has them.
     """
 
@@ -41,7 +41,7 @@ class Facts:
     tags: tuple[str, ...] = ()
 
     def write(self, file: Path) -> None:
-        """Write them."""
+        """Write them to a file, as JSON."""
         file.write_text(json.dumps(asdict(self)), encoding="utf-8")
 
     @classmethod
@@ -49,7 +49,7 @@ class Facts:
         """Read what `write` wrote.
 
         Raises:
-            DamagedError: It is not that.
+            DamagedError: The file does not hold that.
         """
         try:
             fields = json.loads(file.read_text(encoding="utf-8"))
@@ -63,10 +63,10 @@ class Facts:
 
 
 def keep(remote: Remote, clone: Path, place: Path) -> Facts:
-    """Put what a clone can be built from into a folder, and delete the rest of the clone.
+    """Move what a clone can be built from into a folder, and delete the rest of the clone.
 
     Raises:
-        GitError: Git cannot pack it.
+        GitError: Git cannot pack the clone.
     """
     metadata = clone / ".git"
     if any(len(folder.name) == 2 for folder in (metadata / "objects").iterdir()):  # git fetched few objects
@@ -96,12 +96,12 @@ def build(
     """Build a clone in an empty folder from what `keep` kept.
 
     Raises:
-        DamagedError: The commit, or something of it, is not there.
-        GitError: There is no room for it, or no git.
+        DamagedError: The commit, or part of it, is not there.
+        GitError: There is no space for it, or no git.
         OSError: The target cannot be written.
     """
     metadata = target / ".git"
-    for folder in ("objects/pack", "refs"):  # without the two, git takes it for no repository
+    for folder in ("objects/pack", "refs"):  # without these two, git sees no repository
         (metadata / folder).mkdir(parents=True)
     for name, text in _metadata(facts, remote, revision, wanted):
         (metadata / name).parent.mkdir(parents=True, exist_ok=True)
@@ -119,7 +119,7 @@ def build(
         if wanted.directories:
             remote.git(["sparse-checkout", "set", "--", *wanted.directories], target)
         remote.git(["checkout", "--progress", "--force", *head, "--"], target, say)
-        if revision.reference:  # by the log of a checkout, git would describe the head in other words
+        if revision.reference:  # from the log of this checkout, git would describe the head differently
             shutil.rmtree(metadata / "logs")
     except GitError as error:
         if error.reason in (Reason.NO_SPACE, Reason.NO_GIT):
@@ -130,7 +130,7 @@ def build(
 
 
 def _checksum(pack: Path, revision: Revision) -> str:
-    """Return what git names a pack by: its last bytes, which it compares with the rest."""
+    """Return what git names a pack by: its last bytes, a checksum that git compares with the rest."""
     length = len(revision.commit) // 2
     with pack.open("rb") as opened:
         opened.seek(max(pack.stat().st_size - length, 0))
@@ -179,7 +179,7 @@ def _settings(remote: Remote, revision: Revision, wanted: Wanted, branch: str) -
 
 
 def _value(value: str) -> str:
-    """Return a value as git writes it: in quotes where something of it would mean something else."""
+    """Return a value as git writes it: in quotes if part of it would otherwise be misread."""
     return quoted(value) if re.search(r'[#;"\\\s]', value) else value
 
 

@@ -1,7 +1,7 @@
 """The cache of checkouts: keeps the objects of each commit, and builds a clone of it for every flow run.
 
-Any flow run may write to what is kept, for all run as one user. It is checked each time, by git's own hashes,
-against the commit that the repository has just named (`building`), and no file of it is shared with a run.
+Any flow run could write to the cache, since all run as one user. So each use checks it, by git's own hashes,
+against the commit that the repository has just named (`building`), and no run shares its files.
 """
 
 import fcntl
@@ -21,7 +21,7 @@ from yeedu_worker.git.reasons import GitError
 from yeedu_worker.git.remote import Remote, Revision, Wanted, lfs_warning
 
 _KEPT_FOR_EACH_REPOSITORY = 5
-# How long to wait for another run's clone. `rescue` takes a run that does not begin for dead after 180 s.
+# How long to wait for another run's clone. After 180 s, `rescue` takes a run that has not begun for dead.
 WAIT_SECONDS = 60.0
 _POLL_SECONDS = 0.05
 _TRIES = 5
@@ -31,7 +31,7 @@ _WARNING = "warning"
 
 
 class CloneUnavailableError(Exception):
-    """There is no clone to be had from the cache; the message says why."""
+    """The cache cannot provide a clone; the message says why."""
 
 
 class Snapshots:
@@ -40,8 +40,8 @@ class Snapshots:
     Any number of processes may share the folder.
 
     Args:
-        folder: Where they are kept; made when it is missing, for this user alone.
-        most_bytes: How much space they may take together, apart from what flow runs use just now.
+        folder: Where they are kept; created if missing, private to this user.
+        most_bytes: How much space they may take together, not counting those that flow runs use right now.
     """
 
     def __init__(self, folder: Path, most_bytes: int) -> None:
@@ -49,10 +49,10 @@ class Snapshots:
         self._most_bytes = most_bytes
 
     def accepted(self, remote: Remote, revision: str) -> tuple[Remote, Revision]:
-        """Ask for a revision, of several logins with that one first which the host took the last time.
+        """Ask for a revision; of several logins, try the one first that the host accepted the last time.
 
         Raises:
-            GitError: It cannot be asked, or has no such revision.
+            GitError: The repository cannot be asked, or has no such revision.
         """
         if len(remote.logins) < 2:
             return remote.accepted(revision)
@@ -72,21 +72,21 @@ class Snapshots:
         """Make a clone of the repository at this revision in a new folder.
 
         Args:
-            remote: To fetch from, when this revision is not there yet.
+            remote: To fetch from, if this revision is not cached yet.
             revision: What to check out.
-            wanted: What of it. One with submodules is made anew each time, since they may be another's.
-            target: The clone; does not exist yet.
-            say: Is given what git says of its progress, every few seconds.
+            wanted: Which part of it. A clone with submodules is never cached, since these may be another's.
+            target: The clone's folder; new, or empty.
+            say: Gets what git says about its progress, every few seconds.
 
         Returns:
-            What whoever uses the clone is to know of it; empty for nothing.
+            A warning for the user of the clone; empty for none.
 
         Raises:
-            CloneUnavailableError: It cannot be kept.
+            CloneUnavailableError: The cache cannot provide it.
             GitError: Git cannot fetch it.
             OSError: A folder cannot be written.
         """
-        target.mkdir(parents=True, exist_ok=True)  # a repository called `.git` is cloned right here
+        target.mkdir(parents=True, exist_ok=True)  # a repository named `.git` is cloned right here
         if any(target.iterdir()):
             raise CloneUnavailableError(f"{target} is not empty")
         if wanted.submodules:
@@ -99,7 +99,7 @@ class Snapshots:
             return lfs_warning(target)
         shelf = self._folder / _digest(remote.address.url)
         shelf.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for _ in range(_TRIES):  # a damaged one is fetched anew, and so is a branch that has just moved on
+        for _ in range(_TRIES):  # fetch again what is damaged, and a branch that has just moved on
             place = shelf / _digest(revision.commit, revision.reference, revision.branch, *wanted.directories)
             if self._build(place, remote, revision, wanted, target, say):
                 _write_credentials(remote, target)
@@ -117,7 +117,7 @@ class Snapshots:
         target: Path,
         say: Say | None,
     ) -> bool:
-        """Build a clone; return whether it is there to be built. A damaged one is removed."""
+        """Build a clone from its snapshot; return false if there is none. Remove a damaged one."""
         try:
             with _shared(place / _FACTS):
                 os.utime(place)
@@ -125,7 +125,7 @@ class Snapshots:
         except FileNotFoundError:
             _empty(target)
             return False
-        except (OSError, GitError):  # there is no room for it, for example
+        except (OSError, GitError):  # there is no space left, for example
             _empty(target)
             raise
         except DamagedError:
@@ -138,10 +138,10 @@ class Snapshots:
     def _fetch(
         self, remote: Remote, revision: Revision, wanted: Wanted, place: Path, say: Say | None
     ) -> bool:
-        """Have git make the clone, unless another process has done so meanwhile.
+        """Have git clone, and keep a snapshot of that, unless another process has done so meanwhile.
 
         Returns:
-            Whether it is of this revision: a branch may have moved on.
+            Whether the snapshot is of this revision: a branch may have moved on.
         """
         with _exclusive(place.parent / "lock"):
             if (place / _FACTS).exists():
@@ -166,7 +166,7 @@ class Snapshots:
         return True
 
     def _evict(self, keep: Path) -> None:
-        """Remove what was not used for the longest time, until the rest is few and small enough."""
+        """Remove the least recently used snapshots until the rest are few and small enough."""
         places = sorted(self._folder.glob("*/*/"), key=_age, reverse=True)
         seen: dict[Path, int] = {}
         bytes_left = self._most_bytes
@@ -178,7 +178,7 @@ class Snapshots:
 
 
 def _empty(folder: Path) -> None:
-    """Remove what is in a folder; it may be the one that this process works in, so it stays."""
+    """Empty a folder, but keep it: it may be this process's working directory."""
     for entry in folder.iterdir():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
@@ -187,12 +187,12 @@ def _empty(folder: Path) -> None:
 
 
 def _write_credentials(remote: Remote, target: Path) -> None:
-    """Let git in the flow run reach the repository, as in a clone that Prefect makes."""
+    """Write the login into the clone, as Prefect does: git in the flow run needs it for the repository."""
     if remote.login is None:
         return
     config = target / ".git" / "config"
     lines = config.read_text(encoding="utf-8").splitlines()
-    # As git wrote it: quoted where it has to be.
+    # The line is found by its key, since git may have quoted the value.
     number = next(i for i in range(lines.index('[remote "origin"]'), len(lines)) if lines[i][:5] == "\turl ")
     lines[number] = f"\turl = {quoted(remote.address.with_login(remote.login))}"
     config.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -201,7 +201,7 @@ def _write_credentials(remote: Remote, target: Path) -> None:
 def _read(file: Path) -> str:
     try:
         return file.read_text(encoding="utf-8")
-    except OSError:  # removed meanwhile, or of an earlier version
+    except OSError:  # removed meanwhile, or written by an earlier version
         return ""
 
 
@@ -224,16 +224,16 @@ def _remove(place: Path) -> None:
     """Remove a snapshot, unless a flow run is just copying it."""
     with suppress(FileNotFoundError, BlockingIOError), (place / _FACTS).open("rb") as file:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        (place / _FACTS).unlink()  # who comes now finds none
+        (place / _FACTS).unlink()  # from here on, no other process finds it
         shutil.rmtree(place)
 
 
 @contextmanager
 def _shared(file: Path) -> Generator[None]:
-    """Keep a snapshot from being removed.
+    """Keep a snapshot from being removed while the block runs.
 
     Raises:
-        FileNotFoundError: It is not there, or not any more.
+        FileNotFoundError: It does not exist, or was just removed.
     """
     with file.open("rb") as opened:
         fcntl.flock(opened, fcntl.LOCK_SH)
@@ -244,10 +244,10 @@ def _shared(file: Path) -> Generator[None]:
 
 @contextmanager
 def _exclusive(file: Path) -> Generator[None]:
-    """Keep others from changing what is kept of a repository.
+    """Keep other processes from changing a repository's snapshots while the block runs.
 
     Raises:
-        CloneUnavailableError: Another one has done so for too long.
+        CloneUnavailableError: Another process has held the lock for too long.
     """
     deadline = time.monotonic() + WAIT_SECONDS
     with file.open("ab") as opened:

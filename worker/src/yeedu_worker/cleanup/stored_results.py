@@ -22,7 +22,7 @@ _PAUSE_SECONDS = 3600.0
 
 
 async def delete_old_results_hourly(retention_seconds: int) -> None:
-    """Delete old results once an hour, for as long as the worker runs; with 0 seconds all are kept."""
+    """Delete old results once an hour, as long as the worker runs; with 0 seconds, keep all."""
     folder: Path = get_current_settings().results.local_storage_path
     while retention_seconds:
         if count := await to_thread.run_sync(delete_old_results, folder, retention_seconds):
@@ -31,9 +31,9 @@ async def delete_old_results_hourly(retention_seconds: int) -> None:
 
 
 def delete_old_results(folder: Path, retention_seconds: int) -> int:
-    """Delete the files of a folder that nobody wrote to for so long; return how many there were.
+    """Delete a folder's files that were not written to for that long; return how many were deleted.
 
-    Links are left alone, and what is behind them; so are folders, and what cannot be deleted.
+    Links and their targets are left alone; so are folders, and files that cannot be deleted.
     """
     oldest, count = time.time() - retention_seconds, 0
     for parent, _, names in os.walk(folder):

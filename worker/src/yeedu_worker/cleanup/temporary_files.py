@@ -28,20 +28,20 @@ if TYPE_CHECKING:
 _YOUNG_SECONDS = 60.0
 _OLD_SECONDS = 3600.0
 _EVERY_SECONDS = 30.0
-# Of the worker itself, or with ways of their own to go.
+# The worker's own, or deleted in other ways.
 _KEPT = ("tmp*prefect", f"{FOLDER_PREFIX}*", "yeedu-prefork-*", "runner_storage")
 
 
 def delete_orphaned_folders(folder: Path | None = None) -> int:
-    """Delete the working folders of flow runs in which no process works any more; return how many there were.
+    """Delete flow runs' working folders in which no process works; return how many were deleted.
 
-    Prefect's process worker makes one for each flow run, with the flow's clone inside, and this one another
-    for its temporary files. Both are deleted when the run has ended; a worker that is killed does not.
-    Folders of another user are left alone, and so are all where nothing tells what processes work in (there
-    is no ``/proc``).
+    Prefect's process worker creates one for each flow run, with the flow's clone inside, and this worker
+    another for temporary files. Both are deleted when the run ends, but not if the worker is killed. Another
+    user's folders are left alone, and so are all of them where nothing says what processes work in (there is
+    no ``/proc``).
 
     Args:
-        folder: Where they are; ``None`` for where this process makes its own.
+        folder: Where they are; ``None`` for this process's own folder of temporary files.
     """
     if sys.platform != "linux":
         return 0
@@ -61,10 +61,10 @@ def delete_orphaned_folders(folder: Path | None = None) -> int:
 
 
 async def clean_up_periodically(worker: DrainingWorker, environment: Mapping[str, str]) -> None:
-    """Delete for ever what flow runs leave in the folder that is this worker's alone, where it has one.
+    """Delete, again and again, what flow runs leave in this worker's own temporary folder, if it has one.
 
     Environment:
-        WORKER_OWN_TEMPORARY_FOLDER: The folder, in which nobody else keeps anything; empty for none.
+        WORKER_OWN_TEMPORARY_FOLDER: The folder, which nothing else uses; empty for none.
     """
     folder = environment.get("WORKER_OWN_TEMPORARY_FOLDER") or ""
     while folder:
@@ -78,15 +78,15 @@ async def clean_up_periodically(worker: DrainingWorker, environment: Mapping[str
 
 def _clean_up(folder: Path, home: Path, is_idle: bool) -> int:
     count = delete_orphaned_files(folder, home, is_idle)
-    # Of a worker that was killed; that of a run which is claimed meanwhile is young, and stays.
+    # Those of a killed worker; the folder of a run that is claimed meanwhile is young, and stays.
     return count + (delete_orphaned_folders(folder) if is_idle else 0)
 
 
 def delete_orphaned_files(folder: Path, home: Path, is_idle: bool) -> int:
-    """Delete what flow runs left in a folder that is the worker's alone; return how many files and folders.
+    """Delete what flow runs left in the worker's own folder; return how many files and folders.
 
-    While none runs, or room is short, a minute after they were last changed, else after an hour. What a
-    process works in or has open stays, and so does what is of the worker itself.
+    An entry is deleted a minute after its last change if no run is in flight or space is short, else an hour.
+    What a process works in or has open stays, and so do the worker's own files.
 
     Args:
         folder: Where they are.
@@ -111,7 +111,7 @@ def delete_orphaned_files(folder: Path, home: Path, is_idle: bool) -> int:
 
 
 def _changed_at(path: Path) -> float:
-    """Return when a file was changed last, or anything in a folder."""
+    """Return when a file, or anything in a folder, last changed."""
     newest = max(path.lstat().st_mtime, path.lstat().st_ctime)
     if path.is_dir() and not path.is_symlink():
         for place, _, names in os.walk(path):
@@ -123,7 +123,7 @@ def _changed_at(path: Path) -> float:
 
 
 def _remove_unlocked(folder: Path) -> bool:
-    """Delete a flow run's folder whose worker is gone; return whether it did."""
+    """Delete a flow run's folder if its worker is gone; return whether it was deleted."""
     try:
         file = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
     except OSError:  # another user's
@@ -140,7 +140,7 @@ def _remove_unlocked(folder: Path) -> bool:
 
 
 def _used() -> Iterator[Path]:
-    """Yield where the processes of this machine work, and what they have open."""
+    """Yield the working directories and open files of this machine's processes."""
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):  # another user's, closed to others, or ended
             yield (process / "cwd").readlink()

@@ -1,5 +1,5 @@
-"""What worker, deployer and `attach` do with git, by the standard library alone.
+"""What the worker, the deployer and `attach` do with git, using only the standard library.
 
-`addresses` reads addresses and logins, `command` runs git, `reasons` turns what it says into a sentence, and
-`remote` asks a repository for a revision and clones that.
+`addresses` reads addresses and logins, `command` runs git, `reasons` turns its errors into sentences, and
+`remote` asks a repository for a revision and clones it.
 """

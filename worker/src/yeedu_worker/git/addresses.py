@@ -9,9 +9,9 @@ from yeedu_worker.git.reasons import GitError, Reason
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _LOGIN = re.compile(r"(?<=://)[^/?#]*@")
-# git@host:team/flows.git, as scp has it; one letter before the colon is a drive of Windows.
+# git@host:team/flows.git, in scp's form; one letter before the colon is a Windows drive.
 _SCP = re.compile(r"(?:[^/@:]+@)?(?P<host>[^/@:\[]{2,}|\[[^\]/]+\]):(?!//)")
-# Hosts that are known to take a token in the place of the user.
+# Hosts that are known to accept a token in place of the user name.
 _TAKE_TOKEN_ALONE = re.compile(r"(^|\.)(github\.com|dev\.azure\.com|visualstudio\.com|codeberg\.org)(:|$)")
 
 
@@ -28,7 +28,7 @@ class Address:
     """Where a repository is.
 
     Attributes:
-        url: Its URL, or a folder; without a login, but with the user of an ssh address.
+        url: Its URL or folder; without a login, but with the user of an ssh address.
         scheme: `https`, `http`, `ssh`, `file` and the like; empty for a folder.
         host: Its host, with the port where one is named; empty for a folder.
         login: The login that the URL carried, over http and https.
@@ -41,10 +41,10 @@ class Address:
 
     @classmethod
     def of(cls, url: str) -> "Address":
-        """Read an address.
+        """Parse an address.
 
         Raises:
-            GitError: It is empty, or cannot be one.
+            GitError: It is empty, or not an address.
         """
         if not url:
             raise GitError(
@@ -59,7 +59,7 @@ class Address:
             return cls(url, "ssh", scp["host"]) if scp else cls(url)
         try:
             parts = urlsplit(url)
-            _ = parts.port  # which is looked at only when it is asked for
+            _ = parts.port  # it is checked only when it is read
         except ValueError as error:
             raise GitError(
                 Reason.OTHER,
@@ -84,10 +84,10 @@ class Address:
 def logins_of_token(token: str, host: str) -> tuple[Login, ...]:
     """Return the logins to try in turn for a token; the first is the one of Prefect's git_clone step.
 
-    A token with a colon is a user name and a password already. GitLab, Bitbucket and hosts that take a token
-    in the place of the user are known by their names. Any other host is asked: a GitHub Enterprise Server,
-    Azure DevOps or Gitea takes the token alone, a GitLab under a name of its own wants the user `oauth2`,
-    and a Bitbucket `x-token-auth`.
+    A token with a colon is already a user name and a password. GitLab, Bitbucket and hosts that accept a
+    token in place of the user name are known by their host names. For any other host, all forms are tried: a
+    GitHub Enterprise Server, Azure DevOps or Gitea takes the token alone, a GitLab under another name wants
+    the user `oauth2`, and a Bitbucket `x-token-auth`.
     """
     username, colon, password = token.partition(":")
     if colon:
@@ -102,14 +102,14 @@ def logins_of_token(token: str, host: str) -> tuple[Login, ...]:
 
 
 def logins_of(address: Address, fields: Mapping[str, object]) -> tuple[Login, ...]:
-    """Return the logins to try in turn for what a git_clone step is given, or a block of credentials has.
+    """Return the logins to try in turn for the credentials of a git_clone step, or of a block.
 
     Raises:
-        GitError: It holds no token.
+        GitError: They hold no token.
     """
     if not fields:
         return (address.login,) if address.login else ()
-    if address.scheme != "https":  # as Prefect has it: nothing secret goes in the open
+    if address.scheme != "https":  # as in Prefect: no secret goes unencrypted
         return ()
     given = (str(fields.get(name) or "") for name in ("access_token", "token", "password"))
     token, username = next(filter(None, given), ""), str(fields.get("username") or "")
@@ -119,7 +119,7 @@ def logins_of(address: Address, fields: Mapping[str, object]) -> tuple[Login, ..
 
 
 def without_login(url: str) -> str:
-    """Return an address as it may be shown: without user and password."""
+    """Return an address without user name and password, so that it may be shown."""
     return url if url.startswith("ssh:") else _LOGIN.sub("", url)
 
 

@@ -17,7 +17,7 @@ Say = Callable[[str], None]
 
 
 class SilentError(Exception):
-    """Git said nothing for too long, and was ended."""
+    """Git was silent for too long, and was ended."""
 
 
 def run_git(
@@ -28,20 +28,20 @@ def run_git(
     say: Say | None = None,
     silence_seconds: float = SILENCE_SECONDS,
 ) -> tuple[int, str, str]:
-    """Run git until it ends, however long that takes, as long as it says something now and then.
+    """Run git until it ends, however long that takes, as long as it keeps printing.
 
     Args:
-        arguments: What comes after `git`. What may take long is to be told `--progress`.
+        arguments: What comes after `git`. Give commands that may take long `--progress`.
         environment: Its whole environment.
-        folder: Where it runs; this process's own folder by default.
-        say: Is given what git says of its progress, every few seconds.
-        silence_seconds: After how long without a word it is ended.
+        folder: Where it runs; this process's working directory by default.
+        say: Gets what git says about its progress, every few seconds.
+        silence_seconds: After how long without output it is ended.
 
     Returns:
         Its exit code, its standard output and its standard error.
 
     Raises:
-        FileNotFoundError: There is no git.
+        FileNotFoundError: Git is not installed.
         SilentError: It was silent for too long.
     """
     process = subprocess.Popen(
@@ -76,7 +76,7 @@ def run_git(
 
 
 def _listen(number: int, pipe: IO[bytes], heard: "queue.Queue[tuple[int, bytes]]") -> None:
-    """Pass on what comes through a pipe; the end is an empty part."""
+    """Pass on what comes through a pipe; an empty part marks the end."""
     with pipe:
         while part := os.read(pipe.fileno(), 65536):
             heard.put((number, part))
@@ -84,7 +84,7 @@ def _listen(number: int, pipe: IO[bytes], heard: "queue.Queue[tuple[int, bytes]]
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Make sure that git has ended; told to, it ends what it started itself as well."""
+    """Make sure that git has ended; on SIGTERM, it also ends what it has started."""
     if process.poll() is None:
         process.terminate()
         try:

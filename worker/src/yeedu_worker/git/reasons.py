@@ -1,11 +1,11 @@
-"""Explains a failure of git in one sentence, without showing a login."""
+"""Explains a git failure in one sentence, without showing a login."""
 
 from collections.abc import Mapping
 from enum import Enum
 
 
 class Reason(Enum):
-    """What is the matter with a repository: how git says it, in lower case, and how it is told."""
+    """What is wrong with a repository: what git prints, in lower case, and what people are told."""
 
     NO_SPACE = (("no space left on device", "disk quota exceeded"), "does not fit: no space is left")
     NO_SSH = (("cannot run ssh", "ssh: not found", "unable to fork"), "needs ssh, which is not installed")
@@ -23,7 +23,7 @@ class Reason(Enum):
         "cannot be reached: nothing answers there",
     )
     TIMED_OUT = (("timed out",), "cannot be reached: the connection timed out")
-    # As curl says it with OpenSSL, and with GnuTLS up to version 7 and since.
+    # As curl says it with OpenSSL, and with GnuTLS, up to version 7 and later.
     CERTIFICATE = (
         ("ssl certificate", "server certificate", "server verification failed", "tls connect", "ssl_connect"),
         "has a TLS certificate that is not trusted",
@@ -42,19 +42,19 @@ class Reason(Enum):
 
     @property
     def patterns(self) -> tuple[str, ...]:
-        """What git says, in lower case."""
+        """What git prints, in lower case."""
         return self.value[0]
 
     @property
     def text(self) -> str:
-        """What is told."""
+        """What people are told."""
         return self.value[1]
 
 
 Hints = Mapping[Reason, str]
 
 _SSH = "name a key in FLOWS_GIT_SSH_KEY_FILE, and the host's keys in FLOWS_GIT_KNOWN_HOSTS_FILE"
-# What to do about it on the platform.
+# What to do about each reason on the platform.
 PLATFORM_HINTS: Hints = {
     **dict.fromkeys(
         (Reason.NO_HOST, Reason.NO_ANSWER, Reason.TIMED_OUT, Reason.SILENT), "check FLOWS_GIT_URL"
@@ -75,10 +75,10 @@ PLATFORM_HINTS: Hints = {
 
 
 class GitError(Exception):
-    """Git cannot do what it was asked; the text is one sentence for people, and shows no login.
+    """Git cannot do what it was asked to; the message is one sentence for people, and shows no login.
 
     Attributes:
-        reason: What is the matter.
+        reason: What is wrong.
     """
 
     def __init__(self, reason: Reason, text: str) -> None:
@@ -90,7 +90,7 @@ class GitError(Exception):
 
 
 def reason_of(said: str) -> Reason:
-    """Return the first reason that something in git's standard error stands for."""
+    """Return the first reason whose patterns match git's standard error."""
     lower = said.lower()
     return next(
         (reason for reason in Reason if any(pattern in lower for pattern in reason.patterns)), Reason.OTHER
@@ -102,15 +102,15 @@ def explained(url: str, reason: Reason, hints: Hints, detail: str = "") -> GitEr
 
     Args:
         url: The repository's address, without a login.
-        reason: What is the matter.
-        hints: What to do about which reason, where there is something to do.
-        detail: What to say after the reason's own text.
+        reason: What is wrong.
+        hints: What to do about a reason, for those where something can be done.
+        detail: Follows the reason's own text.
     """
     hint = hints.get(reason, "")
     return GitError(reason, f"The git repository {url} {reason.text}{detail}{hint and f'; {hint}'}.")
 
 
 def last_words(said: str) -> str:
-    """Return the last line of git's standard error, as the end of a sentence."""
+    """Return the last line of git's standard error, to end a sentence with."""
     last = next((line for line in reversed(said.splitlines()) if line.strip()), "git gave no reason")
     return last.removeprefix("fatal: ").removeprefix("error: ").strip().rstrip(".")

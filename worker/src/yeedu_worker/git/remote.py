@@ -1,4 +1,4 @@
-"""A remote git repository: resolves revisions, and clones it."""
+"""A remote git repository: resolves its revisions, and clones it."""
 
 import base64
 import difflib
@@ -19,7 +19,7 @@ from yeedu_worker.git.reasons import (
     reason_of,
 )
 
-# Above this size git-lfs makes no pointer.
+# A git-lfs pointer is never larger than this.
 _MAX_BYTES_OF_POINTER = 1024
 _POINTER = b"version https://git-lfs.github.com/spec/"
 
@@ -29,8 +29,8 @@ class Revision:
     """What to check out.
 
     Attributes:
-        commit: Its object's name, in full.
-        reference: The full name of the branch or tag that has it; empty for a commit by its own name.
+        commit: The full name of its object.
+        reference: The full name of the branch or tag that has it; empty for a commit given by its name.
         branch: What was asked for, as ``git clone --branch`` takes it; empty for the default branch.
     """
 
@@ -41,11 +41,11 @@ class Revision:
 
 @dataclass(frozen=True)
 class Wanted:
-    """How a clone is to be made.
+    """What a clone contains.
 
     Attributes:
         directories: Folders to restrict it to (``git sparse-checkout``); none for all.
-        submodules: Whether they are cloned as well.
+        submodules: Whether to clone submodules as well.
     """
 
     directories: tuple[str, ...] = ()
@@ -54,14 +54,14 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Remote:
-    """A repository, and how to get at it.
+    """A repository, and how to access it.
 
     Attributes:
         address: Where it is.
         environment: The whole environment of git.
-        logins: What to try in turn where the host asks for a login; of several, the host chooses one.
-        hints: What to do about which reason, for the sentences of errors; by default on the platform.
-        silence_seconds: After how long without a word from git it is given up.
+        logins: The logins to try in turn; `accepted` keeps the one that the host takes.
+        hints: What to do about each reason, for error messages; by default, on the platform.
+        silence_seconds: After how long without output from git to give up.
     """
 
     address: Address
@@ -76,13 +76,13 @@ class Remote:
         return self.logins[0] if self.logins else None
 
     def accepted(self, wanted: str = "") -> "tuple[Remote, Revision]":
-        """Find the login that the host takes, and what a revision is at this moment.
+        """Find the login that the host takes, and what a revision is right now.
 
         Returns:
-            The repository with that login alone, and the revision.
+            The repository with only that login, and the revision.
 
         Raises:
-            GitError: It takes none of them, cannot be asked, or has no such revision.
+            GitError: The host takes none of them or does not answer, or there is no such revision.
         """
         for login in self.logins[:-1]:
             remote = replace(self, logins=(login,))
@@ -95,9 +95,9 @@ class Remote:
         return remote, remote.revision(wanted)
 
     def revision(self, wanted: str = "") -> Revision:
-        """Ask what a branch, a tag, a commit or the default branch is at this moment.
+        """Ask the repository what a branch, a tag, a commit or the default branch is right now.
 
-        It is asked even for a commit whose name says it all: who may not read the repository gets nothing.
+        It is asked even about a full commit id: nobody gets a commit without access to the repository.
 
         Raises:
             GitError: It does not answer, or has no such branch or tag.
@@ -122,10 +122,10 @@ class Remote:
         raise self._no_revision(wanted)
 
     def references(self, *names: str) -> dict[str, str]:
-        """Ask which of some branches and tags there are; return the objects that they are, by full names.
+        """Ask which of these branches and tags exist; return their objects by full name.
 
         Raises:
-            GitError: It does not answer.
+            GitError: The repository does not answer.
         """
         found = {name: commit for commit, name in (line.split("\t") for line in self._ask(*names))}
         return {name: found[name] for name in names if name in found}
@@ -145,16 +145,16 @@ class Remote:
     def clone(
         self, revision: Revision, target: Path, wanted: Wanted | None = None, say: Say | None = None
     ) -> None:
-        """Make a shallow clone as Prefect does, without a login in it.
+        """Make a shallow clone as Prefect does, but without a login in it.
 
         Args:
             revision: What to check out.
             target: The clone's folder; new, or empty.
-            wanted: What of it, and what besides; by default all of it alone.
-            say: Is given what git says of its progress, every few seconds.
+            wanted: What the clone contains; by default all folders, and no submodules.
+            say: Gets what git says about its progress, every few seconds.
 
         Raises:
-            GitError: Git cannot.
+            GitError: Git fails.
         """
         try:
             self._clone(revision, target, wanted or Wanted(), say)
@@ -166,7 +166,7 @@ class Remote:
 
     def _clone(self, revision: Revision, target: Path, wanted: Wanted, say: Say | None) -> None:
         url = self.address.url
-        # Where only some folders are checked out, the contents of the others stay where they are.
+        # If only some folders are checked out, the contents of the others are not fetched.
         sparse = ["--filter=blob:none"] if wanted.directories else []
         if revision.reference:
             sparse += ["--sparse"] if wanted.directories else []
@@ -193,10 +193,10 @@ class Remote:
         return self.git(["ls-remote", *options, "--", self.address.url, *names]).splitlines()
 
     def git(self, arguments: Sequence[str], folder: Path | None = None, say: Say | None = None) -> str:
-        """Run git with the login, which nobody sees; return its standard output.
+        """Run git with the login, which stays hidden; return git's standard output.
 
         Raises:
-            GitError: It failed.
+            GitError: Git failed.
         """
         try:
             code, output, said = run_git(
@@ -224,9 +224,9 @@ class Remote:
         return explained(self.address.url, reason, self.hints, detail)
 
     def _environment(self) -> dict[str, str]:
-        """Return git's environment, where the login is, since others see a command line.
+        """Return git's environment, which holds the login, since others can see a command line.
 
-        The header goes to the repository's own host alone, also where git fetches submodules.
+        The header goes only to the repository's own host, even when git fetches submodules.
         """
         environment = dict(self.environment)
         if self.login and self.address.scheme in ("http", "https"):
@@ -241,8 +241,8 @@ class Remote:
 
 
 def lfs_pointers(clone: Path) -> list[str]:
-    """Return the files of a clone that hold a pointer of git LFS in place of what they stand for."""
-    # Every file with a pointer is named by a .gitattributes; most repositories have none that does.
+    """Return the files of a clone that hold a git LFS pointer instead of their content."""
+    # Every pointer's file is matched by a .gitattributes; most repositories match none.
     attributes = (file for file in clone.rglob(".gitattributes") if ".git" not in file.parts[:-1])
     if not any(b"filter=lfs" in file.read_bytes() for file in attributes if file.is_file()):
         return []
@@ -261,7 +261,7 @@ def _is_pointer(file: Path) -> bool:
 
 
 def lfs_warning(clone: Path) -> str:
-    """Return a sentence about a clone's pointers of git LFS; empty when there are none."""
+    """Return a sentence about a clone's git LFS pointers; empty if there are none."""
     found = lfs_pointers(clone)
     if not found:
         return ""

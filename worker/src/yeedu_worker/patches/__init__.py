@@ -1,7 +1,7 @@
-"""Everything that the worker and its flow runs change inside of Prefect, each with what it is for.
+"""Everything that the worker and its flow runs change inside Prefect, each with its purpose.
 
-No other module of the worker's names anything of Prefect's that is private. What there is a public way for is
-no patch. `yeedu_worker.patching` says when one is left out.
+No other module of the worker names anything private in Prefect, and what has a public way is not a patch.
+`yeedu_worker.patching` says when one is left out.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ _MODULES = (
 
 
 def report() -> list[PatchState]:
-    """Return what becomes of every patch, in this process and in those of flow runs."""
+    """Return the state of every patch, in this process and in those of flow runs."""
     for name in _MODULES:
         importlib.import_module(f"{__name__}.{name}")
     return PATCHES.report()
 
 
 def keep_report(states: Sequence[PatchState], environment: Mapping[str, str]) -> None:
-    """Write the report where others find it, who import no Prefect: in Prefect's home, as JSON.
+    """Write the report as JSON into Prefect's home, for programs that do not import Prefect.
 
-    It has ``left_out``, the line of `left_out`, and ``patches``, the fields of each `PatchState`.
+    It contains ``left_out``, the line of `left_out`, and ``patches``, the fields of each `PatchState`.
     """
     file = prefect_home(environment) / FILE
     written = file.with_name(f"{FILE}.{os.getpid()}")

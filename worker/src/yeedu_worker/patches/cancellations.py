@@ -1,7 +1,7 @@
-"""Tells flow runs that they are to be cancelled, over one websocket for all of a worker's.
+"""Tells flow runs that they are being cancelled, over one websocket for all flow runs of a worker.
 
-Prefect's process worker opens two for each flow run: one on which it hears of cancellations, and one on which
-it would tell that it has obeyed.
+Prefect's process worker opens two for each flow run: one to hear of cancellations, and one to report that it
+has carried them out.
 """
 
 from __future__ import annotations
@@ -45,30 +45,30 @@ _EMITTER = Place(
 
 
 class Cancellations:
-    """Follows the server, and tells whoever watches over a flow run that it is being cancelled."""
+    """Follows the server's events, and tells a flow run's observer that the run is being cancelled."""
 
     def __init__(self) -> None:
         self._watching: dict[UUID, Callable[[UUID], None]] = {}
         self._is_following = True  # until a failure says otherwise, once
 
     def replace_observers(self) -> bool:
-        """Have Prefect use this in place of an observer and an open event client for each flow run.
+        """Have Prefect use this instead of an observer and an open event client for each flow run.
 
         Returns:
-            Whether it does; if not, there is nothing to `follow`.
+            Whether it does; if not, `follow` has nothing to do.
         """
         return _replace(self._observer)
 
     def _observer(self, on_cancelling: Callable[[UUID], None], **_: object) -> _Observer:
-        """Return what Prefect takes for an observer of one flow run's."""
+        """Return what Prefect takes for its observer of one flow run."""
         return _Observer(self._watching, on_cancelling)
 
     async def follow(self) -> None:
-        """Follow the server for ever. What it told while it could not be followed is asked for."""
+        """Follow the server's events for ever; ask for what was missed while they could not be followed."""
         while True:
             try:
                 await self._follow()
-            except Exception as error:  # noqa: BLE001 - whatever happens here, flow runs go on
+            except Exception as error:  # noqa: BLE001 - whatever fails here, flow runs go on
                 if self._is_following:
                     logger.info("cancellations cannot be followed, and are asked for: %r", error)
                 self._is_following = False
@@ -101,21 +101,21 @@ class Cancellations:
                 self._tell(flow_run.id)
 
     def _tell(self, flow_run_id: UUID) -> None:
-        """Tell it once: a second signal would end a flow that is about to end its own work.
+        """Tell a flow run's observer once: a second signal would end a flow that is still cleaning up.
 
-        Who refuses to be told has not begun to cancel it: others are told, and it again when the server is
-        asked again.
+        If that raises, the cancellation has not begun: the others are still told, and this one again when the
+        server is next asked.
         """
         if on_cancelling := self._watching.pop(flow_run_id, None):
             try:
                 on_cancelling(flow_run_id)
-            except Exception as error:  # noqa: BLE001 - whatever Prefect's own code does there
+            except Exception as error:  # noqa: BLE001 - whatever Prefect's own code raises there
                 self._watching[flow_run_id] = on_cancelling
                 logger.warning("flow run %s cannot be told of its cancellation: %r", flow_run_id, error)
 
 
 class _Observer:
-    """What Prefect takes for a ``FlowRunCancellingObserver`` of its own."""
+    """What Prefect takes for its own ``FlowRunCancellingObserver``."""
 
     def __init__(
         self, watching: dict[UUID, Callable[[UUID], None]], on_cancelling: Callable[[UUID], None]
@@ -129,22 +129,22 @@ class _Observer:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Watch no more, also where Prefect was cancelled before it could say so: nobody is left to tell."""
+        """Stop watching, even if Prefect was cancelled before it could remove its flow run."""
         for flow_run_id, on_cancelling in list(self._watching.items()):
             if on_cancelling is self._on_cancelling:
                 del self._watching[flow_run_id]
 
     def add_in_flight_flow_run_id(self, flow_run_id: UUID) -> None:
-        """Begin to watch."""
+        """Start watching a flow run."""
         self._watching[flow_run_id] = self._on_cancelling
 
     def remove_in_flight_flow_run_id(self, flow_run_id: UUID) -> None:
-        """Watch no more."""
+        """Stop watching a flow run."""
         self._watching.pop(flow_run_id, None)
 
 
 def _late(emitter: Any) -> type[Any]:
-    """Return a kind of emitter that connects when there is something to emit, which is a cancellation."""
+    """Return a class of emitter that connects only when it has a cancellation to emit."""
 
     class LateEventEmitter(emitter):
         async def __aenter__(self) -> LateEventEmitter:

@@ -1,8 +1,8 @@
-"""The events of a flow run: those of a moment in one request, in place of a websocket for each run.
+"""Sends a flow run's events in batches, by HTTP requests instead of websockets for each run.
 
-A flow run tells of its pull steps, its task runs and its artifacts. Prefect opens two websockets for that,
-asks for the server's version before, and sends one event after the other. The server takes a list as well;
-one that does not gets them as Prefect sends them.
+A flow run emits events about its pull steps, task runs and artifacts. For these, Prefect asks for the
+server's version, opens two websockets, and sends one event after the other. The server also accepts a list;
+one that does not gets the events as Prefect sends them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("prefect.events.clients")
 
-# How long an event waits for others: task runs are written down, and automations act, so much later.
+# How long an event waits for others; task runs are recorded, and automations act, that much later.
 PAUSE_SECONDS = 0.2
 MOST_AT_ONCE = 200
 _OF_WORKER, _OF_UTILITIES = (
@@ -53,14 +53,14 @@ _CLIENT = "prefect.events.clients:EventsClient"
     purpose="a flow run opens no websocket for its events; no setting chooses how they are sent",
 )
 def send_events_by_request() -> None:
-    """Have this process and its forks send their events so; Prefect Cloud gets them as Prefect sends them."""
+    """Have this process and its forks send events by request, except to Prefect Cloud."""
     from prefect.events.clients import EventsClient
     from prefect.events.worker import emit_events_to_cloud
 
     stock, choose = _OF_WORKER.find(), _OF_PULL_STEPS.find()
 
     class RequestEventsClient(_Sending, EventsClient):
-        """What Prefect enters, gives its events, and leaves."""
+        """The client that Prefect enters, gives its events, and exits."""
 
         def __init__(self) -> None:
             super().__init__(stock)
@@ -88,10 +88,10 @@ def send_events_by_request() -> None:
 
 
 class _Sending:
-    """Events on their way to the server.
+    """Sends events to the server in batches.
 
     Args:
-        stock: Makes a client that sends them as Prefect does.
+        stock: Returns a client that sends them as Prefect does.
     """
 
     def __init__(self, stock: Callable[[], EventsClient]) -> None:
@@ -103,20 +103,20 @@ class _Sending:
         self._sender: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Prepare for events. The client is as patient as for all that a flow run asks of the server."""
+        """Open the client; it retries as long as for everything else that a flow run asks of the server."""
         from prefect.client.orchestration import get_client
 
         self._client: Any = await self._stack.enter_async_context(get_client())
 
     async def close(self) -> None:
-        """Send what is left, and return once the server has it."""
+        """Send what is left, wait until the server has it, and close the client."""
         if self._sender:
             self._sender.cancel()
         await self._send_all()
         await self._stack.aclose()
 
     async def take(self, event: Event) -> None:
-        """Send an event soon. Whoever has more of them than the server takes waits here."""
+        """Send an event soon; with a full batch, wait until it is sent."""
         self._waiting.append(event)
         if len(self._waiting) >= MOST_AT_ONCE:
             await self._send_all()

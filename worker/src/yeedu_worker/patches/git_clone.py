@@ -1,7 +1,7 @@
-"""Puts the cache in the place of the ``git clone`` of Prefect's own step, in the process of one flow run.
+"""Makes Prefect's git_clone step clone from the cache, in the process of one flow run.
 
 Deployments keep Prefect's step, ``prefect.deployments.steps.git_clone``, so that they run on any worker. What
-cannot be done here - a shortened commit id, a failure of git for no known reason - is left to Prefect.
+the cache cannot do - a shortened commit id, a git failure of unknown reason - is left to Prefect.
 """
 
 import asyncio
@@ -56,13 +56,13 @@ def substitute(environment: Mapping[str, str]) -> None:
     stock = _CLONE.find()
 
     async def clone_repo(self: Any) -> None:
-        """Clone from the cache, or else as Prefect does."""
+        """Clone from the cache, or else the way Prefect does."""
         try:
             await asyncio.to_thread(_check_out, snapshots, self)
         except GitError as error:
             if error.reason not in (Reason.OTHER, Reason.NO_SPACE):
-                raise RuntimeError(str(error)) from None  # Prefect cannot do better, nor say it better
-            logger.warning("not from the cache: %s", error)  # which may be fuller than the run's own folder
+                raise RuntimeError(str(error)) from None  # Prefect would fail too, and explain it less well
+            logger.warning("not from the cache: %s", error)  # the cache's disk may be the fuller one
             await stock(self)
         except (CloneUnavailableError, OSError) as error:
             if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -90,7 +90,7 @@ def _check_out(snapshots: Snapshots, storage: Any) -> None:
 
 
 def _logins(address: Address, credentials: Any) -> tuple[Login, ...]:
-    """Return the logins to try in turn for what a step was given: a dictionary, or a block of credentials."""
+    """Return the logins to try in turn for a step's credentials: a dictionary, or a block."""
     if hasattr(credentials, "format_git_credentials"):
         login = Address.of(credentials.format_git_credentials(address.url)).login
         return (login,) if login else ()
@@ -105,7 +105,7 @@ def _plain(value: Any) -> str:
 
 
 def _log(level: int, text: str) -> None:
-    """Write into the flow run's own log, where there is one, as Prefect's run logger does."""
+    """Log to the flow run's own log, if there is a run, as Prefect's run logger does."""
     run = os.environ.get("PREFECT__FLOW_RUN_ID", "")
     if run:
         extra = {"flow_run_id": run, "flow_run_name": run}

@@ -1,10 +1,10 @@
-"""The heartbeats of a flow run, without what a short one need not pay for.
+"""Sends a flow run's heartbeats, at no cost to short runs.
 
 Prefect sends the first when the flow begins, for which it opens a websocket and reads the flow, the
-deployment, the work queue and the work pool: where the server is slow, the run may be taken for dead before
-the last of them is read. And it looks once a second whether it may stop, for which a flow waits at its end.
-Here each is one request to the server, and waits for nothing else that the run has to tell. A server that
-takes no events over HTTP gets them as Prefect sends them.
+deployment, the work queue and the work pool: with a slow server, the run may be taken for dead before all
+that is read. And it checks only once a second whether to stop, for which a flow waits at its end. Here each
+heartbeat is one request to the server, which waits for none of the run's other events. A server that takes no
+events over HTTP gets them as Prefect sends them.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("prefect.flow_engine")
 
-# A run that is silent for longer, and not for `RESCUE_HEARTBEAT_SECONDS`, has no need of a sign of life.
+# Until the first; a shorter run needs none, since `RESCUE_HEARTBEAT_SECONDS` is longer.
 FIRST_SECONDS = 5.0
-# After one that the server did not take. Two more can be lost before the run is taken for dead.
+# After one that the server did not take. Two more may be lost before the run is taken for dead.
 AGAIN_SECONDS = 10.0
 NOT_THERE = frozenset({404, 405})
 _SEND = Place("prefect.flow_engine:_send_heartbeats", "(engine, join_on_exit=)")
@@ -53,7 +53,7 @@ def replace_heartbeats() -> None:
 
 @contextmanager
 def send_heartbeats(engine: Any, *, join_on_exit: bool = True) -> Generator[None]:
-    """Send heartbeats as often as the settings say, until the block ends or the flow run does.
+    """Send heartbeats as often as the settings say, until the block or the flow run ends.
 
     Args:
         engine: Prefect's engine of the flow run.
@@ -78,7 +78,7 @@ def send_heartbeats(engine: Any, *, join_on_exit: bool = True) -> Generator[None
 
         with (
             temporary_settings({PREFECT_CLIENT_MAX_RETRIES: 0}),  # in this thread: its pauses only grow
-            # With a setting of its own, it is not the client of the flow, which has other things to do.
+            # A setting of its own keeps Prefect from handing out the flow's client, which may be busy.
             get_client(httpx_settings={"timeout": interval_seconds}, sync_client=True) as client,
         ):
             takes_requests = True

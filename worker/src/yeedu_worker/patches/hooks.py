@@ -1,4 +1,4 @@
-"""Prefect's process worker, with what the platform's own overrides under names of its own."""
+"""Prefect's process worker, with public names for the private methods that the platform overrides."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ logger = logging.getLogger("prefect.workers.hooks")  # shown where Prefect's own
 
 
 class HookedWorker(ProcessWorker, abc.ABC):
-    """Prefect's process worker; each method here is what Prefect calls by the name that it overrides."""
+    """Prefect's process worker, whose private methods call the public ones here."""
 
     @property
     def has_tokens(self) -> bool:
@@ -30,7 +30,7 @@ class HookedWorker(ProcessWorker, abc.ABC):
         return getattr(getattr(self.client, "_client", None), "enable_csrf_support", True)
 
     def start_beside_flow_runs(self, work: Callable[[], Coroutine[Any, Any, None]]) -> bool:
-        """Do something beside the flow runs, awaited at the end; return whether that can be done now."""
+        """Start work that is awaited together with the flow runs; return whether that is possible now."""
         if self._runs_task_group is None:
             return False
         self._runs_task_group.start_soon(work)
@@ -41,9 +41,9 @@ class HookedWorker(ProcessWorker, abc.ABC):
         return await super()._get_scheduled_flow_runs()
 
     async def claim(self, flow_run: FlowRun) -> None:
-        """Claim a flow run, and start its process, or leave it to a later poll if the server is away.
+        """Claim a flow run and start its process, or leave it to a later poll if the server is unreachable.
 
-        Prefect's own lets the error through, which ends the worker and all that it runs.
+        Prefect's own method lets the error through, which ends the worker and everything that it runs.
         """
         try:
             await super()._submit_run(flow_run)
@@ -54,7 +54,7 @@ class HookedWorker(ProcessWorker, abc.ABC):
                 self._cancelling_observer.remove_in_flight_flow_run_id(flow_run.id)
 
     def make_room(self, flow_run_id: UUID) -> None:
-        """Take note that a flow run has ended, or was not claimed after all."""
+        """Free the place of a flow run that has ended, or was not claimed after all."""
         super()._release_limit_slot(flow_run_id)
 
     async def _get_scheduled_flow_runs(self) -> list[WorkerFlowRunResponse]:
@@ -67,11 +67,11 @@ class HookedWorker(ProcessWorker, abc.ABC):
         self.make_room(flow_run_id)
 
     async def _give_worker_labels_to_flow_run(self, flow_run_id: UUID) -> None:
-        """Write none yet: `run` does, which knows the environment of the run's process."""
+        """Write no labels yet: `run` does, which knows the environment of the run's process."""
         if leave_out_requests.why_not:
             await super()._give_worker_labels_to_flow_run(flow_run_id)
 
     async def _propose_submitting_state(self, flow_run: FlowRun) -> None:
-        """Propose nothing: the process is there at once, and until then Pending says as much."""
+        """Propose nothing: the process starts at once, and until then Pending says as much."""
         if leave_out_requests.why_not:
             await super()._propose_submitting_state(flow_run)

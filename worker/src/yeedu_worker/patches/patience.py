@@ -1,7 +1,7 @@
-"""How long a flow run waits for a server that is away.
+"""Sets how long a flow run waits for a server that is unreachable.
 
-Prefect's client doubles its waits: with enough tries for an outage of half an hour, a flow run may learn half
-an hour late that it is over. Here it asks every ten seconds, for an hour.
+Prefect's client doubles its waits: with enough retries for an outage of half an hour, a flow run may notice
+half an hour late that the outage is over. Here it asks every ten seconds, for an hour.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from yeedu_worker.patching import Place
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-# `PREFECT_CLIENT_MAX_RETRIES` of all flow runs. Without this module the waits double, to 68 minutes.
+# `PREFECT_CLIENT_MAX_RETRIES` of all flow runs. Without this patch, the doubling waits add up to 68 minutes.
 RETRIES = 11
 OUTAGE_SECONDS = 3600.0
 MAX_PAUSE_SECONDS = 10.0
@@ -25,18 +25,18 @@ _ASYNCHRONOUS, _SYNCHRONOUS = (
     Place(f"prefect.client.base:{name}._send_with_retry", _SIGNATURE)
     for name in ("PrefectHttpxAsyncClient", "PrefectHttpxSyncClient")
 )
-_random = random.SystemRandom()  # that of the flow may be seeded
+_random = random.SystemRandom()  # a flow may seed the module's own
 
 
 class Outage:
-    """The time since a call was first not answered."""
+    """One call's outage: the time since it first got no answer."""
 
     def __init__(self) -> None:
         self._began: float | None = None
         self._pause_seconds = 0.5
 
     def pause_seconds(self) -> float | None:
-        """Return how long to wait before asking again, or None when it has lasted for too long."""
+        """Return how long to wait before asking again, or None if the outage has lasted too long."""
         now = time.monotonic()
         self._began = now if self._began is None else self._began
         if now - self._began > OUTAGE_SECONDS:
@@ -56,7 +56,7 @@ class Outage:
     purpose="a flow run asks a server that is away every ten seconds; by settings alone its waits double",
 )
 def wait_out_outages() -> None:
-    """Have Prefect's clients ask again as above, unless the settings allow fewer tries than `RETRIES`."""
+    """Have Prefect's clients retry as above, unless the settings allow fewer retries than `RETRIES`."""
     _ASYNCHRONOUS.replace(_patient(_ASYNCHRONOUS.find()))
     _SYNCHRONOUS.replace(_patient_in_thread(_SYNCHRONOUS.find()))
 

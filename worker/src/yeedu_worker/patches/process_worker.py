@@ -1,4 +1,4 @@
-"""What a worker that lets its flow runs end, and never starts one twice, relies on in Prefect's own."""
+"""What the platform's worker, which drains and never starts a run twice, relies on in Prefect's worker."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def insist_on_hooks() -> None:
     purpose="saves two requests for each flow run: a process is there at once, and writes its labels itself",
 )
 def leave_out_requests() -> None:
-    """Make neither of the two; `hooks` asks whether this is in force."""
+    """Leave out the two requests; `hooks` checks whether this is in force."""
 
 
 @PATCHES.declare(
@@ -60,8 +60,8 @@ def leave_out_requests() -> None:
 def separate_process_groups() -> None:
     """Start each flow run as the leader of a process group, so that a cancellation reaches all of it.
 
-    Prefect does so where it chooses the command. Where the work pool does, it signals the one process alone,
-    and waits for the output of whatever that has started, for as long as it lives.
+    Prefect does so if it chooses the command itself. If the work pool does, Prefect signals only the one
+    process, and then waits for output from whatever that has started, as long as that lives.
     """
     _STARTER.replace(partial(_STARTER.find(), isolate_process_group=sys.platform != "win32"))
 
@@ -81,13 +81,13 @@ def separate_process_groups() -> None:
     purpose="nothing outlives a flow run, where the work pool has no command either",
 )
 def guard_supervisors(guarded: Callable[[str], str | None]) -> None:
-    """Put a guard over what Prefect starts where the work pool has no command.
+    """Wrap what Prefect starts in a guard, where the work pool has no command.
 
-    That is a supervisor, which becomes the engine once it has the flow's code. The command that Prefect
-    prepares for such a run is not used.
+    Prefect then starts a supervisor, which becomes the engine once it has the flow's code. The command that
+    Prefect prepares for such a run is not used.
 
     Args:
-        guarded: Returns a command with a guard over it.
+        guarded: Returns a command wrapped in a guard.
     """
     starter = _SUPERVISORS_STARTER.find()
 

@@ -1,7 +1,7 @@
-"""What Prefect works out again and again with the same result, worked out once.
+"""Does work once that Prefect repeats with the same result.
 
-Each function changes this process alone, and nothing that a flow could see. How much each of them saves is in
-docs/speed.md.
+Each function changes only this process, and nothing that a flow could see. docs/speed.md says how much each
+of them saves.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import PrefectClient
     from prefect.client.schemas.responses import DeploymentResponse
 
-# What was read for the flow run that the current task claims.
+# The deployments that were read for the flow run that the current task claims.
 _claim: ContextVar[dict[UUID | str, DeploymentResponse] | None] = ContextVar("claim", default=None)
 _SSL = Place("prefect.client.orchestration:ssl")
 _DEFAULT_STORAGE, _DEFAULT_STORAGE_AWAITED = (
@@ -49,13 +49,13 @@ _VARIABLES = Place(
     purpose="a file of certificates is read once, not for every client; no setting does that",
 )
 def share_certificates(*, at_once: bool = False) -> None:
-    """Let all of Prefect's clients use one TLS context for each file of certificates.
+    """Let all of Prefect's clients share one TLS context for each file of certificates.
 
-    Each client reads some 140 certificates, for a server without TLS as well, and a flow run makes several
-    clients. Prefect changes none of these contexts; those of flows are their own.
+    Otherwise each client reads some 140 certificates, even for a server without TLS, and a flow run creates
+    several clients. Prefect changes none of these contexts; flows have their own.
 
     Args:
-        at_once: Whether to read the file that the settings name now, for forks of this process.
+        at_once: Whether to read the file that the settings name right now, for forks of this process.
     """
     import certifi
     from prefect.settings import get_current_settings
@@ -63,10 +63,10 @@ def share_certificates(*, at_once: bool = False) -> None:
     contexts: dict[tuple[str, int, int], ssl.SSLContext] = {}
 
     def create_default_context(*, cafile: str | None = None) -> ssl.SSLContext:
-        """Return the context of this file; without a file, Prefect wants one to change."""
+        """Return the context of this file; without a file, a new one, which Prefect changes."""
         if cafile is None:
             return ssl.create_default_context()
-        status = os.stat(cafile)  # noqa: PTH116 - what `ssl` raises for a file that is not there
+        status = os.stat(cafile)  # noqa: PTH116 - raises what `ssl` raises for a missing file
         version = (cafile, status.st_mtime_ns, status.st_size)
         if version not in contexts:
             contexts[version] = ssl.create_default_context(cafile=cafile)
@@ -75,7 +75,7 @@ def share_certificates(*, at_once: bool = False) -> None:
     names = {name: getattr(ssl, name) for name in dir(ssl)}
     _SSL.replace(SimpleNamespace(**{**names, "create_default_context": create_default_context}))
     if at_once:
-        with contextlib.suppress(OSError):  # told by the client that needs it
+        with contextlib.suppress(OSError):  # the client that needs it reports that
             create_default_context(cafile=get_current_settings().api.ssl_cert_file or certifi.where())
 
 
@@ -95,7 +95,7 @@ def share_certificates(*, at_once: bool = False) -> None:
     purpose="a flow run that begins asks once where the server has results kept, not twice",
 )
 def read_default_storage_once() -> None:
-    """Keep the server's answer to where results are kept, for as long as it takes to begin a run."""
+    """Cache the server's default storage of results, for as long as a run takes to begin."""
     read, aread = _DEFAULT_STORAGE.find(), _DEFAULT_STORAGE_AWAITED.find()
     known: dict[object, tuple[float, UUID | None]] = {}
 
@@ -127,10 +127,10 @@ def read_default_storage_once() -> None:
     purpose="Prefect's settings are walked once, not three times for each flow run",
 )
 def remember_settings_variables() -> None:
-    """Keep Prefect's settings as environment variables, for the settings object that was asked last.
+    """Cache Prefect's settings as environment variables, for the settings object that was last asked.
 
-    Prefect walks all of its settings whenever it passes them to a process, three times for each flow run. The
-    object that holds them is replaced when they change, never changed itself.
+    Prefect walks all of its settings whenever it passes them to a process, three times for each flow run.
+    When settings change, the object that holds them is replaced, never changed itself.
     """
     work_out = _VARIABLES.find()
     known: dict[object, tuple[object, dict[str, str]]] = {}
@@ -149,7 +149,7 @@ def remember_settings_variables() -> None:
 
 @contextlib.contextmanager
 def one_claim() -> Generator[None]:
-    """Let a client that was given to `read_deployments_once` read each deployment once within this block."""
+    """Have a client of `read_deployments_once` read each deployment only once within this block."""
     token = _claim.set({})
     try:
         yield
@@ -163,12 +163,12 @@ def one_claim() -> Generator[None]:
     purpose="a worker reads the deployment of a flow run once, not twice",
 )
 def read_deployments_once(client: PrefectClient) -> None:
-    """Let a worker's client make one of its two reads of a claimed flow run's deployment.
+    """Have a worker's client read a claimed flow run's deployment once instead of twice.
 
-    A worker reads it to know that it is there, and right after that for its variables.
+    A worker reads it to check that it exists, and right after that for its variables.
 
     Args:
-        client: The worker's; it is changed.
+        client: The worker's; changed in place.
     """
     read = client.read_deployment
 
@@ -185,7 +185,7 @@ def read_deployments_once(client: PrefectClient) -> None:
 
 
 def complete_models() -> None:
-    """Build the validators of all of Prefect's imported models, which are built when they are first used."""
+    """Build the validators of all imported models of Prefect, which are otherwise built at first use."""
     from pydantic import BaseModel
 
     pending: list[type[BaseModel]] = [BaseModel]

@@ -1,7 +1,7 @@
-"""Prefect's settings and set-up of logging, worked out once for all flow runs of the same environment.
+"""Computes Prefect's settings and logging configuration once for all flow runs with the same environment.
 
-They take a third of what it costs to start a flow run, and depend on little: environment variables, and files
-that are rarely there. Where one is, the flow run's own process reads it, as it would without a server.
+They are a third of the cost of starting a flow run, and depend on little: environment variables, and files
+that rarely exist. If one does, the flow run's own process reads it, as it would without a prefork server.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from typing import Any
 from yeedu_worker.patches import PATCHES
 from yeedu_worker.patching import Place
 
-# Where Prefect looks for settings in the folder in which a process starts.
+# The files in which Prefect looks for settings, in a process's working directory.
 _FILES = (b".env", b"prefect.toml", b"pyproject.toml")
 _MOST_KNOWN = 16
 
@@ -43,17 +43,17 @@ _SET_UP = Place(
     purpose="settings and logging are worked out once for flow runs of the same environment, not by each",
 )
 def reuse_settings() -> None:
-    """Nothing to replace beforehand: `Settings.use` does, in a flow run's process."""
+    """Replace nothing yet: `Settings.use` does, in a flow run's process."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What Prefect makes of an environment.
+    """What Prefect derives from an environment.
 
     Attributes:
         context: Its settings, with the profile that they come from.
-        logging: What it configures logging with.
-        absent: Files that would change all this.
+        logging: Its configuration of logging.
+        absent: Files that would change all this if they existed.
     """
 
     context: Any
@@ -76,18 +76,18 @@ class Settings:
 
 @dataclass
 class SettingsOfRuns:
-    """The settings that were worked out, by the variables that they depend on."""
+    """The settings computed so far, by the variables that they depend on."""
 
     _known: dict[frozenset[tuple[bytes, bytes]], Settings | None] = field(
         default_factory=dict[frozenset[tuple[bytes, bytes]], Settings | None]
     )
 
     def of(self, environment: Environment, directory: bytes) -> Settings | None:
-        """Return what a process with that environment would make of it, if it started in that folder.
+        """Return the settings that a process with that environment would have, if it started in that folder.
 
         Returns:
-            Nothing where that depends on files, where Prefect has something to say about it, or where this
-            Prefect is not known to do no more than this.
+            `None` if they depend on files, if Prefect complains about them, or if it is not known that this
+            Prefect does no more than this.
         """
         if reuse_settings.why_not:
             return None
@@ -105,12 +105,12 @@ class SettingsOfRuns:
 
 
 def _is_read(name: bytes) -> bool:
-    """Whether settings depend on a variable; ``PREFECT__`` begins what a process is told about its run."""
+    """Tell whether settings depend on a variable; names with ``PREFECT__`` tell a process about its run."""
     return name == b"HOME" or (name.upper().startswith(b"PREFECT_") and not name.startswith(b"PREFECT__"))
 
 
 def _work_out(environment: Environment, directory: bytes) -> Settings | None:
-    """Return what Prefect makes of an environment, or nothing if it complains."""
+    """Return what Prefect derives from an environment, or `None` if it complains."""
     complaints = io.StringIO()
     own_context = _CONTEXT.find()
     try:
@@ -123,7 +123,7 @@ def _work_out(environment: Environment, directory: bytes) -> Settings | None:
             context = _WORK_OUT.find()()
             _CONTEXT.replace(context)
             logging = _LOAD.find()(_DEFAULTS.find())
-    except Exception:  # noqa: BLE001 - the run's own process says what is wrong, where it belongs
+    except Exception:  # noqa: BLE001 - the run's own process reports it, where it belongs
         return None
     finally:
         _CONTEXT.replace(own_context)
@@ -134,7 +134,7 @@ def _work_out(environment: Environment, directory: bytes) -> Settings | None:
 
 @contextlib.contextmanager
 def _in_place_of_this_process(environment: Environment, directory: bytes) -> Generator[None]:
-    """Have another environment and working folder for a while; there is but one thread."""
+    """Change this process's environment and working folder for a while; it has only one thread."""
     own, folder = dict(os.environb), os.getcwdb()  # noqa: PTH109
     try:
         os.environb.clear()

@@ -1,9 +1,9 @@
-"""Whether a flow run is suspended from outside, without what a short one need not pay for.
+"""Watches whether a flow run is suspended from outside, at no cost to short runs.
 
-Prefect begins to look when the flow begins. For that it starts an event loop in a thread, with a client of
-its own, opens a websocket and reads the flow run; and each flow waits at its end, up to 0.2 s, until that
-thread looks whether it may stop. Here that begins after a while, with a look at the states that there were
-meanwhile: a flow run that was suspended and resumed has another process somewhere.
+Prefect starts watching when the flow begins. For that it starts an event loop in a thread, with its own
+client, opens a websocket and reads the flow run; and each flow waits at its end, up to 0.2 s, until that
+thread checks whether to stop. Here watching begins after a while, with a check of the run's states so far: a
+flow run that was suspended and resumed meanwhile has another process somewhere.
 """
 
 from __future__ import annotations
@@ -91,13 +91,13 @@ def _late(observe: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _suspended_since(flow_run_id: UUID) -> list[State]:
-    """Return the states *Suspended* that the flow run was in since it began here."""
+    """Return the *Suspended* states that the flow run has had since it began here."""
     from prefect.client.orchestration import get_client
 
     began_as = _began_as.get()
     if began_as is None:
         return []
-    # With a setting of its own, it is not the client of the flow, which has other things to do.
+    # A setting of its own keeps Prefect from handing out the flow's client, which may be busy.
     with get_client(httpx_settings={"timeout": 60}, sync_client=True) as client:
         states = client.read_flow_run_states(flow_run_id)
     is_suspended = _IS_SUSPENDED.find()

@@ -1,4 +1,4 @@
-"""Turns a fork of the server into what a fresh ``python -m prefect.engine`` would be, and runs it."""
+"""Makes a fork of the server look like a fresh ``python -m prefect.engine``, and runs the engine."""
 
 import atexit
 import contextlib
@@ -25,11 +25,11 @@ from yeedu_worker.prefork import guard, protocol
 from yeedu_worker.prefork.ending import end
 from yeedu_worker.prefork.shelf import Shelf
 
-# Above what a flow is likely to count in, and below the lowest common limit of open files.
+# Above the file numbers that a flow is likely to use, and below the lowest common limit of open files.
 _FIRST_OWN_FILE = 200
 _F_SETSIG = 10  # Linux; the module `fcntl` has no name for it
-# Thousandths of all memory that the kernel adds to what a process takes, when it looks for one to kill for
-# want of memory: it finds a flow, whose run is told what happened, before the worker, which has all of them.
+# Thousandths of all memory that the kernel adds to a process's own when it is out of memory and looks for one
+# to kill: it then picks one flow, whose run says what happened, before the worker, which has all of them.
 _OOM_SCORE_ADJ = 500
 
 
@@ -38,12 +38,12 @@ class Assignment:
     """What a child has to do.
 
     Attributes:
-        request: What it has to look like.
+        request: What the process must look like.
         files: The request's file, stdin, stdout, stderr and the lifeline.
         connection: To the client, shared with the server.
         shelf: Imported modules to hand out.
-        settings: What Prefect makes of the request's environment, where that is known.
-        highest_file: Of those that the server has open, the one with the highest number.
+        settings: What Prefect derives from the request's environment, if known.
+        highest_file: The highest number of the files that the server has open.
     """
 
     request: protocol.Request
@@ -55,7 +55,7 @@ class Assignment:
 
 
 def run(assignment: Assignment) -> NoReturn:
-    """Fork the process that the client asked for, which runs the engine once the client says so; guard it."""
+    """Fork the process that the client asked for, and guard it; it runs the engine when told to."""
     itself = os.getpid()
     try:
         connection, lifeline = _keep_apart(assignment)
@@ -67,7 +67,7 @@ def run(assignment: Assignment) -> NoReturn:
     except OSError as error:
         _decline(connection, error)
     if child:
-        os.setsid()  # what is meant for the server's group, such as an interrupt, is not meant for this
+        os.setsid()  # signals to the server's group, such as an interrupt, are not for this process
         os.close(lifeline)
         status = guard.stand_over(child, guard.most_processes(_texts(assignment.request.environment)))
         with contextlib.suppress(OSError):
@@ -86,7 +86,7 @@ def run(assignment: Assignment) -> NoReturn:
         for file in files:
             os.close(file)
     if connection.recv(protocol.MESSAGE_BYTES) != protocol.GO:
-        os._exit(0)  # the client has given up, and runs the engine itself
+        os._exit(0)  # the client gave up, and runs the engine itself
     connection.close()
     imported = (module for name, module in sys.modules.items() if name != "__main__")
     kept = [*imported, *assignment.shelf.modules()]
@@ -105,7 +105,7 @@ def _texts(environment: dict[bytes, bytes]) -> dict[str, str]:
 
 
 def _keep_apart(assignment: Assignment) -> tuple[socket.socket, int]:
-    """Close every file of the server, and put what this child needs where flows do not look."""
+    """Close every file of the server, and move this child's to numbers that flows do not use."""
     *_, lifeline = assignment.files
     first = min(_FIRST_OWN_FILE, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 8)
     first = max(first, assignment.highest_file + 1)
@@ -122,14 +122,14 @@ def _keep_apart(assignment: Assignment) -> tuple[socket.socket, int]:
 
 
 def _take_over_process(assignment: Assignment, lifeline: int) -> None:
-    """Take over what the operating system knows of a process."""
+    """Take over the client's process attributes: session, limits, priority, folder and environment."""
     request = assignment.request
     os.setsid()
-    # The kernel kills this process and its group as soon as the client is gone, whoever else is still there.
+    # The kernel kills this process and its group as soon as the client is gone, whatever else still runs.
     fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgid(0))
     fcntl.fcntl(lifeline, _F_SETSIG, signal.SIGKILL)
     fcntl.fcntl(lifeline, fcntl.F_SETFL, fcntl.fcntl(lifeline, fcntl.F_GETFL) | os.O_ASYNC)
-    with contextlib.suppress(OSError):  # whoever started the worker has set more, which only root may lower
+    with contextlib.suppress(OSError):  # the worker started with a higher value, which only root may lower
         Path("/proc/self/oom_score_adj").write_text(str(_OOM_SCORE_ADJ), encoding="ascii")
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
     os.umask(request.umask)
@@ -154,7 +154,7 @@ def _take_over_interpreter(assignment: Assignment) -> None:
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = sys.stdin, sys.stdout, sys.stderr
     sys.argv = ["-m", *request.arguments]
     sys.orig_argv = [request.executable, "-m", "prefect.engine", *request.arguments]
-    sys.path[0] = os.getcwd()  # noqa: PTH109 - where `-m` puts it
+    sys.path[0] = os.getcwd()  # noqa: PTH109 - as `-m` does
     sys.modules["__main__"] = ModuleType("__main__")
     for name in [name for name in sys.modules if name.partition(".")[0] == "yeedu_worker"]:
         del sys.modules[name]
@@ -166,7 +166,7 @@ def _take_over_interpreter(assignment: Assignment) -> None:
 
 
 def _standard_files() -> tuple[TextIO, TextIO, TextIO]:
-    """Open the standard files as the interpreter does at its start, under the same variables."""
+    """Open the standard files as the interpreter does when it starts, following the same variables."""
     unbuffered = bool(os.environ.get("PYTHONUNBUFFERED"))
 
     def open_text(file: int, name: str, mode: str, like: TextIO | None) -> TextIO:
@@ -193,7 +193,7 @@ def _refresh_prefect(settings: Settings | None) -> None:
     """Read Prefect's settings and set up its logging, as importing Prefect does.
 
     Raises:
-        RuntimeError: Prefect's plugins are on, which run code of their own while Prefect is imported.
+        RuntimeError: Prefect's plugins are on, which run their own code while Prefect is imported.
     """
     from prefect.context import refresh_global_settings_context
     from prefect.logging.configuration import setup_logging
@@ -214,7 +214,7 @@ def _run_engine() -> int:
         _run_as_main("prefect.engine")
     except SystemExit as error:
         return _exit_code(error.code)
-    except BaseException as error:  # noqa: BLE001 - told as the interpreter tells it
+    except BaseException as error:  # noqa: BLE001 - reported as the interpreter does
         traceback = error.__traceback__
         while traceback and traceback.tb_frame.f_globals.get("__name__") != "__main__":
             traceback = traceback.tb_next
@@ -226,7 +226,7 @@ def _run_engine() -> int:
 
 
 def _run_as_main(name: str) -> None:
-    """Do what ``python -m`` does, by its own means, but do not warn that the module is imported already."""
+    """Run a module with the functions of ``python -m``, without the warning that it is imported already."""
     runner: Any = runpy
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)
@@ -236,7 +236,7 @@ def _run_as_main(name: str) -> None:
 
 
 def _exit_code(code: object) -> int:
-    """Return what the interpreter makes of the argument of ``sys.exit``."""
+    """Return the exit code that the interpreter makes of the argument of ``sys.exit``."""
     if code is None:
         return 0
     if isinstance(code, int):

@@ -1,9 +1,9 @@
 """The command of the work pool: runs ``prefect.engine`` for one flow run, in a child of the prefork server.
 
-The worker sees an ordinary process: signals sent to it reach the child, the child's output is its output, its
-exit is the child's exit, and killing it kills the child. Where there is no server fit to ask, it runs
-``python -m prefect.engine``, the stock command, and says why in one line. Either way a guard (`guard`) stands
-over what the flow run starts.
+The worker sees an ordinary process: signals sent to it reach the child, its output and its exit are the
+child's, and killing it kills the child. If no suitable server answers, it runs the stock command,
+``python -m prefect.engine``, and says why in one line. Either way a guard (`guard`) watches over what the
+flow run starts.
 """
 
 import os
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 from yeedu_worker.prefork import protocol
 from yeedu_worker.prefork.limits import limit_files
 
-# Imports make up most of this program's time: `signal` and `socket` would double it.
+# Imports take most of this program's time: `signal` and `socket` would double it.
 if TYPE_CHECKING:
     import signal
     import socket
@@ -22,9 +22,9 @@ elif sys.platform == "linux":
     import _signal as signal
     import _socket as socket
 
-# A machine so busy that the server takes seconds would be worse off with interpreters of the runs' own.
+# If the machine is so busy that the server takes seconds, starting an interpreter for each run is worse.
 ANSWER_SECONDS = 20.0
-# A guard ends what is left of a run before it tells how the run ended.
+# A guard ends what is left of a run before it reports how the run ended.
 _STATUS_SECONDS = 15.0
 
 
@@ -33,11 +33,11 @@ class NoChildError(Exception):
 
 
 class _Child:
-    """The process that runs the flow, and the leader of the group of what the flow starts.
+    """The process that runs the flow; it leads the process group of what the flow starts.
 
     Args:
         file: A pidfd of it.
-        guard: A pidfd of the process that ends what it leaves.
+        guard: A pidfd of the process that ends what it leaves behind.
         number: Its process number, and its group's.
     """
 
@@ -47,7 +47,7 @@ class _Child:
         self._number = number
 
     def relay(self, number: int) -> None:
-        """Pass a signal on; one that ends the flow run, to all that the flow has started as well."""
+        """Pass a signal on; SIGTERM, which ends the flow run, to all that the flow has started as well."""
         try:
             if number == signal.SIGTERM:
                 os.killpg(self._number, number)
@@ -57,7 +57,7 @@ class _Child:
             return  # it has ended, and so does this process in a moment
 
     def end(self) -> None:
-        """Kill a guard that does not do its work, and so all that it stands over."""
+        """Kill a guard that hangs, and so everything that it watches over."""
         try:
             signal.pidfd_send_signal(self.guard, signal.SIGKILL)
         except ProcessLookupError:
@@ -65,7 +65,7 @@ class _Child:
 
 
 def main() -> NoReturn:
-    """Run the flow run that the environment names, and leave as its process left."""
+    """Run the flow run that the environment names, and exit as its process did."""
     address = os.environ.pop(protocol.ADDRESS_VARIABLE, "")
     if sys.platform == "linux":
         limit_files(os.environ)
@@ -90,20 +90,20 @@ def _run_the_engine() -> NoReturn:
 
 
 def _run_in_child(address: str) -> NoReturn:
-    """Have the server fork a child, wait for it, and leave as it left.
+    """Have the server fork a child, wait for it, and exit as it did.
 
     Raises:
         NoChildError: No child has begun to run, and none will.
     """
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     connection.settimeout(ANSWER_SECONDS)
-    lifeline_end, lifeline = os.pipe()  # `lifeline` stays open in this process alone, until it ends
+    lifeline_end, lifeline = os.pipe()  # `lifeline` stays open only in this process, until it ends
     try:
         connection.connect(address)
         _ask(connection, lifeline_end)
         child = _await_child(connection)
     except (OSError, NoChildError) as error:
-        connection.close()  # a child that should still come finds nobody to tell it to go
+        connection.close()  # a child that is forked later finds nobody to tell it to go
         os.close(lifeline)
         reason = str(error) if isinstance(error, NoChildError) else _explain(error)
         raise NoChildError(reason) from None
@@ -128,7 +128,7 @@ def _explain(error: OSError) -> str:
 
 
 def _ask(connection: "socket.socket", lifeline: int) -> None:
-    """Send the request. A standard file that is closed here is an empty one in the child."""
+    """Send the request. A standard file that is closed here is empty in the child."""
     import resource
 
     umask = os.umask(0)
@@ -176,14 +176,14 @@ def _await_child(connection: "socket.socket") -> "_Child":
 
 
 def _relayed_signals() -> list[int]:
-    """Return the signals that somebody may send to stop or to tell something to a flow run."""
+    """Return the signals that may be sent to a flow run to stop or notify it."""
     return [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2]
 
 
 def _await_end(connection: "socket.socket", child: int) -> int | None:
-    """Wait for the child's end; return its wait status, or ``None`` when nobody is left to tell.
+    """Wait for the child's end; return its wait status, or ``None`` if nobody is left to report it.
 
-    The child's guard tells it; of a guard that was killed, the server does.
+    The child's guard reports it; if the guard was killed, the server does.
     """
     connection.setblocking(False)
     waiting = select.poll()
@@ -195,7 +195,7 @@ def _await_end(connection: "socket.socket", child: int) -> int | None:
         if connection.fileno() in ready:
             message = _receive(connection)
             return int(message.removeprefix(protocol.STATUS)) if message.startswith(protocol.STATUS) else None
-        if not ready:  # a guard that hangs does not tell
+        if not ready:  # the guard hangs
             return None
         has_ended = True
         waiting.unregister(child)
@@ -209,7 +209,7 @@ def _receive(connection: "socket.socket") -> bytes:
 
 
 def _leave_like(status: int | None) -> NoReturn:
-    """End as a process with that wait status ended; one of which nothing is known was killed."""
+    """End as a process with that wait status ended; without one, as if killed."""
     if status is not None and not os.WIFSIGNALED(status):
         os._exit(os.WEXITSTATUS(status))
     from yeedu_worker.prefork.guard import leave_like

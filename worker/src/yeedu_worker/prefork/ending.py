@@ -1,7 +1,7 @@
 """Ends a fork of the server as the interpreter ends, but leaves alone what the server had imported.
 
 At its end the interpreter takes all modules apart. A fork that does so writes to nearly every page that it
-shares with the server, and so copies it: 40 ms and 26 MB, for modules that nobody looks at any more.
+shares with the server, and so copies it: 40 ms and 26 MB, for modules that are of no use by then.
 """
 
 import atexit
@@ -15,15 +15,15 @@ from contextlib import suppress
 from types import ModuleType
 from typing import Any, NoReturn
 
-_CANNOT_WRITE = 120  # what the interpreter leaves with when standard output cannot be written
+_CANNOT_WRITE = 120  # the interpreter's exit code if standard output cannot be written
 _FOREVER_SECONDS = 1e6
 
 
 def end(code: int, kept: Iterable[ModuleType]) -> NoReturn:
-    """Do what the interpreter does at its end, in the same order, and leave with an exit code.
+    """Do what the interpreter does at its end, in the same order, and exit.
 
-    Threads are waited for, exit handlers run, what the flow's modules hold is finalized, files are written.
-    An object that only a kept module knows is not finalized.
+    Wait for threads, run exit handlers, finalize what the flow's modules hold, and write files. An object
+    that only a kept module refers to is not finalized.
 
     Args:
         code: The exit code.
@@ -32,10 +32,10 @@ def end(code: int, kept: Iterable[ModuleType]) -> NoReturn:
     for step in (_threads_shut_down, _exit_handlers_run):
         try:
             step()
-        except BaseException as error:  # noqa: BLE001 - the interpreter tells it, and goes on
+        except BaseException as error:  # noqa: BLE001 - the interpreter reports it, and goes on
             _tell_unraisable(error, step.__name__.strip("_").replace("_", " "))
     is_written = _write_standard_files()
-    # From here on the other threads of an interpreter stand still.
+    # From here on, an interpreter's other threads do not run.
     sys.setswitchinterval(_FOREVER_SECONDS)
     threading.excepthook = lambda _arguments: None
     _clear_modules({id(module) for module in kept})
@@ -62,10 +62,10 @@ def _tell_unraisable(error: BaseException, where: str) -> None:
 
 
 def _clear_modules(kept: set[int]) -> None:
-    """Let go of what modules hold: the latest first, and their private names before the others."""
+    """Clear modules: the latest first, and in each the private names before the others."""
     modules = [module for module in sys.modules.values() if id(module) not in kept]
     for module in reversed(modules):
-        with suppress(Exception):  # whatever else is in `sys.modules`
+        with suppress(Exception):  # anything may be in `sys.modules`
             names = vars(module)
             ordinary = [name for name in names if name != "__builtins__"]
             for is_private in (True, False):
@@ -75,7 +75,7 @@ def _clear_modules(kept: set[int]) -> None:
 
 
 def _write_open_files() -> None:
-    """Write what is left in the buffers of files that nothing has closed."""
+    """Flush the files that nothing has closed."""
     for found in gc.get_objects():
         if issubclass(type(found), io.IOBase):
             with suppress(Exception):
@@ -83,7 +83,7 @@ def _write_open_files() -> None:
 
 
 def _write_standard_files() -> bool:
-    """Write what is left for the standard files; return whether standard output could be written."""
+    """Flush the standard files; return whether standard output could be written."""
     is_written = True
     for file in (sys.stdout, sys.stderr):
         try:

@@ -1,9 +1,9 @@
-"""Stands over one flow run, so that nothing of it outlives it, however it hides.
+"""Guards one flow run, so that none of its processes outlives it, however they hide.
 
-The guard is the parent of the run's own process, and of every process that the run leaves without a parent,
-since it adopts orphans: one that leaves its session or ignores signals stays below it all the same. When the
-run's process has ended, in whatever way, the guard ends the rest. It is closed to the run, and when it is
-killed, the run's process is killed by the kernel, and the rest falls to the guard's own parent.
+The guard is the parent of the run's own process, and, since it adopts orphans, of every process that the run
+leaves without a parent: one that leaves its session or ignores signals still stays below it. When the run's
+process has ended, in whatever way, the guard kills the rest. The run cannot read or change the guard. If the
+guard is killed, the kernel kills the run's process, and the guard's own parent adopts the rest.
 """
 
 import os
@@ -24,7 +24,7 @@ PROCESSES_VARIABLE = "WORKER_RUN_PROCESSES"
 DEFAULT_PROCESSES = 1000
 _POLL_SECONDS = 0.25
 _COUNTED = Path("/sys/fs/cgroup/pids.current")
-# Of one processor, what counting a run's processes may take, on a machine with very many.
+# The share of one processor that counting a run's processes may take, on a machine with very many.
 _SHARE_OF_TIME = 0.005
 _RELAYED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -40,7 +40,7 @@ def most_processes(environment: Mapping[str, str]) -> int:
 
 
 def prepare() -> None:
-    """Make this process a guard; it has no other children, nor threads.
+    """Make this process a guard; it must have no children and no other threads.
 
     Raises:
         OSError: The kernel refuses.
@@ -51,14 +51,14 @@ def prepare() -> None:
 
 
 def stand_over(run: int, most: int) -> int:
-    """Wait for the end of a flow run's process, and end all that it has left.
+    """Wait until a flow run's process ends, and kill all that it has left behind.
 
     Args:
         run: The process, a child of this one.
-        most: How many processes and threads the run may have; one that has more is ended. 0: any number.
+        most: How many processes and threads the run may have; one that has more is killed. 0: any number.
 
     Returns:
-        What ``waitpid`` said of the process.
+        The process's status from ``waitpid``.
     """
     look_at = 0.0
     while True:
@@ -79,9 +79,9 @@ def stand_over(run: int, most: int) -> int:
 
 
 def run_guarded(command: Sequence[str], environment: Mapping[str, str]) -> NoReturn:
-    """Run a command with this process as its guard, and leave as it left.
+    """Run a command with this process as its guard, and exit as it did.
 
-    Signals are passed on to it, with all that it has started.
+    Signals are passed on to it; SIGTERM to all that it has started as well.
     """
     prepare()
     itself = os.getpid()
@@ -121,7 +121,7 @@ def _pass_on(process: int, number: int) -> None:
 
 
 def _reap(run: int) -> int | None:
-    """Take note of the ends of children; return the wait status of the run's process if it is among them."""
+    """Reap children that have ended; return the wait status of the run's process if it is one of them."""
     found: int | None = None
     with suppress(ChildProcessError):
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
@@ -138,11 +138,11 @@ def _is_alone() -> bool:
 
 
 def _everything() -> int:
-    """Return how many processes and threads this container has, and so the run at most."""
+    """Return how many processes and threads this container has, which the run cannot exceed."""
     try:
         return int(_COUNTED.read_bytes())
     except (OSError, ValueError):
-        return sys.maxsize  # no container, or an old kernel: each has to be looked at
+        return sys.maxsize  # no container, or an old kernel: they have to be counted
 
 
 def _say(text: str) -> None:

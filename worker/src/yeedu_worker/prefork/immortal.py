@@ -1,8 +1,8 @@
-"""Makes all objects immortal, so that a fork may use them without writing to them.
+"""Makes all objects immortal, so that a fork can use them without writing to them.
 
-CPython counts in an object's header who uses it, and in a fork the first write to a page makes a copy of it:
-half of a flow run's memory would be such copies. Users of an immortal object are not counted (PEP 683). Only
-CPython's own code can make one, so this writes the mark itself, where it has made sure of what it is.
+CPython counts references in an object's header, and in a fork the first write to a page copies it: half of a
+flow run's memory would be such copies. References to an immortal object are not counted (PEP 683). Only
+CPython's own code can make one, so this writes the mark itself, after checking what the mark is.
 """
 
 import ctypes
@@ -13,14 +13,14 @@ from collections.abc import Iterable
 from typing import Any
 
 _MARK = 0xFFFF_FFFF
-_VERSIONS = ((3, 12), (3, 13))  # the mark is another one in later ones
+_VERSIONS = ((3, 12), (3, 13))  # later versions have another mark
 
 
 def make_immortal() -> int:
-    """Make every object immortal that this process has at the moment.
+    """Make every object immortal that this process has right now.
 
     Returns:
-        How many they are; 0 where this interpreter is not known to mark them in this way.
+        How many there are; 0 if this interpreter is not known to mark them in this way.
     """
     if not _is_known():
         return 0
@@ -32,7 +32,7 @@ def make_immortal() -> int:
 
 
 def _is_known() -> bool:
-    """Whether the count is where it is expected, and an object that CPython made immortal has the mark."""
+    """Tell whether the count is where it is expected, and CPython's own immortal objects have the mark."""
     if sys.version_info[:2] not in _VERSIONS or sysconfig.get_config_var("Py_GIL_DISABLED"):
         return False
     probe = object()
@@ -42,7 +42,7 @@ def _is_known() -> bool:
 
 
 def _reachable(objects: Iterable[Any]) -> dict[int, Any]:
-    """Return the objects and all that they refer to, by their addresses."""
+    """Return the objects and everything that they refer to, by address."""
     latest = {id(found): found for found in objects}
     known = dict(latest)
     while latest:

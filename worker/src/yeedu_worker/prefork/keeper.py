@@ -1,6 +1,6 @@
-"""Keeps a prefork server running for as long as the worker runs, in a thread of the watchdog of both.
+"""Keeps a prefork server running for as long as the worker runs, in a thread of their watchdog.
 
-The socket stays open while one server follows another: clients wait in its queue instead of finding nobody.
+The socket stays open while the server restarts: clients wait in its queue instead of finding nobody.
 """
 
 import contextlib
@@ -17,23 +17,23 @@ from yeedu_worker.prefork import protocol
 from yeedu_worker.prefork.record import Record
 
 CHECK_SECONDS = 10.0
-ANSWER_SECONDS = 20.0  # as patient as clients: a new one is the last thing that a busy machine needs
+ANSWER_SECONDS = 20.0  # as long as clients wait: a busy machine does not need a restart on top
 START_SECONDS = 180.0
 LEAST_PAUSE_SECONDS = 1.0
 MOST_PAUSE_SECONDS = 30.0
 STOP_SECONDS = 10.0
-_LEFT_OUT_SECONDS = 86_400.0  # the same Prefect is the same tomorrow
+_LEFT_OUT_SECONDS = 86_400.0  # trying again sooner would find the same Prefect
 
 
 class Keeper:
     """Starts servers one after the other.
 
     Args:
-        folder: For the socket. Exists, is empty and this user's alone; goes when the keeper stops.
+        folder: For the socket. Exists, empty and private to this user; removed when the keeper stops.
 
     Attributes:
         address: The socket's, for the environment of clients.
-        lock: Held while a server is started. Whoever ends children that nobody knows holds it too.
+        lock: Held while a server is started, and by whoever kills unknown children of this process.
 
     Raises:
         OSError: The socket cannot be opened.
@@ -46,7 +46,7 @@ class Keeper:
         self._listener.bind(self.address)
         os.chmod(self.address, 0o600)  # noqa: PTH101
         self._listener.listen(128)
-        self._worker, self._end = os.pipe()  # the server notices the end of this process by it
+        self._worker, self._end = os.pipe()  # tells the server when this process ends
         self._record = Record()
         self._server = 0
         self._is_left_out = False
@@ -54,7 +54,7 @@ class Keeper:
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
-        """Begin."""
+        """Start the thread that keeps a server running."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -63,7 +63,7 @@ class Keeper:
         self._thread.join(STOP_SECONDS)
 
     def children(self) -> set[int]:
-        """Return the children of this process that are the keeper's: a server, and what earlier ones left.
+        """Return the keeper's children among those of this process: the server, and what earlier ones left.
 
         Guards of flow runs belong to their clients, so they outlive their server.
         """
@@ -71,7 +71,7 @@ class Keeper:
             try:
                 has_ended = os.waitpid(child, os.WNOHANG)[0] == child
             except ChildProcessError:
-                has_ended = not Path(f"/proc/{child}").exists()  # else its server is just ending
+                has_ended = not Path(f"/proc/{child}").exists()  # else its server is about to end
             if has_ended:
                 self._left.discard(child)
         return {self._server, *self._left, *self._record.read()}
@@ -91,7 +91,7 @@ class Keeper:
         folder.rmdir()
 
     def _run_server(self) -> bool:
-        """Run one server to its end; end it when it hangs, or when the worker ends.
+        """Run one server until it ends; end it if it hangs, or when the worker ends.
 
         Returns:
             Whether it ever answered.
@@ -124,7 +124,7 @@ class Keeper:
         return is_useful
 
     def _answers(self, within_seconds: float, server: "subprocess.Popen[bytes]") -> bool:
-        """Whether a server answers; the time includes that in which it starts."""
+        """Tell whether a server answers in time; the time includes that of its start."""
         with (
             socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as connection,
             contextlib.suppress(OSError),
@@ -133,12 +133,12 @@ class Keeper:
             connection.connect(self.address)
             connection.send(protocol.PING)
             ready = _wait_for([connection.fileno()], within_seconds, server)
-            is_answered = connection.fileno() in ready  # and not the server's end alone
+            is_answered = connection.fileno() in ready  # and not only the server's end
             return is_answered and connection.recv(protocol.MESSAGE_BYTES) == protocol.PONG
         return False
 
     def _worker_ends_within(self, seconds: float, server: "subprocess.Popen[bytes] | None" = None) -> bool:
-        """Wait for the end of the worker, or of the server; return whether it was the worker's.
+        """Wait for the end of the worker, of the server or of the time; return whether the worker ended.
 
         Between two servers, clients are told that there is none, so that they do not wait.
         """
@@ -153,7 +153,7 @@ class Keeper:
 
 
 def _wait_for(files: list[int], seconds: float, server: "subprocess.Popen[bytes] | None") -> list[int]:
-    """Return which files are readable, at the latest after the time or when the server has ended."""
+    """Wait until a file is readable, the server has ended, or time is up; return which files are readable."""
     waiting = select.poll()
     for file in files:
         waiting.register(file, select.POLLIN)

@@ -1,15 +1,15 @@
-"""Limits of one flow run, which it hands down to all that it starts."""
+"""Limits of one flow run, which all that it starts inherits."""
 
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # which `client` has no time for
+if TYPE_CHECKING:  # for speed: `client` imports this module
     from collections.abc import Mapping
 
 FILE_VARIABLE = "WORKER_RUN_FILE_MEGABYTES"
 
 
 def limit_files(environment: "Mapping[str, str]") -> None:
-    """Let this process, and all that it starts, write no file that is larger than the environment allows.
+    """Keep this process, and all that it starts, from writing files larger than the environment allows.
 
     Environment:
         WORKER_RUN_FILE_MEGABYTES: Megabytes; default 0, for any size.

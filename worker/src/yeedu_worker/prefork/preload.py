@@ -1,7 +1,7 @@
-"""Imports once what every flow run needs, and takes note of all that the imports depend on.
+"""Imports once what every flow run needs, and records everything that the imports depend on.
 
-A child may only run a flow run that would see the same after imports of its own. What imports depend on is
-the files that they read, the environment variables that they looked at, and the folders that they searched.
+A child may run a flow run only if that would see the same after importing everything itself. Imports depend
+on the files that they read, the environment variables that they look up, and the folders that they search.
 """
 
 import gc
@@ -27,8 +27,8 @@ from yeedu_worker.patches.suspensions import observe_suspensions_later
 from yeedu_worker.prefork.immortal import make_immortal
 from yeedu_worker.prefork.shelf import Group, Shelf, import_groups
 
-# What flows import themselves, and the engine later. A child gets each when it is imported, if that import
-# would find the same file. A later one may need an earlier one.
+# What flows import themselves, and the engine later. A child gets each of these when it imports it, if that
+# import would find the same file. A later one may need an earlier one.
 LATER = (
     "pytz",
     "yeedu_worker.prefork.schedules",
@@ -38,7 +38,7 @@ LATER = (
     "operators.yeedu",
 )
 
-# Read by the interpreter, the C library or OpenSSL, which leave no trace in `os.environ`.
+# Read by the interpreter, the C library or OpenSSL, which do not go through `os.environ`.
 _READ_BY_C = ("PYTHON", "LC_", "LD_", "MALLOC_", "OPENSSL_", "GLIBC_")
 _READ_BY_C_NAMES = frozenset({"LANG", "LANGUAGE", "TZDIR"})
 # Prefect's settings are read again in each child.
@@ -50,13 +50,13 @@ class LeftOutError(Exception):
 
 
 class _SweptName(str):
-    """A name from a loop over the whole environment, which is no interest in this very variable."""
+    """A name from a loop over the whole environment; looking it up does not count as asking for it."""
 
     __slots__ = ()
 
 
 class _NotedEnvironment(os._Environ[str]):  # pyright: ignore[reportPrivateUsage] - what `os.environ` is
-    """`os.environ` while it takes note of the names that are asked for."""
+    """`os.environ` while it records the names that are asked for."""
 
     asked: ClassVar[set[str]] = set()
 
@@ -75,9 +75,9 @@ class Preloaded:
 
     Attributes:
         shelf: The modules of `LATER`, kept out of `sys.modules`.
-        environment: The variables that were looked at, with their values; absent ones are empty.
-        files: Every imported file, and the folders that tell which packages are installed.
-        versions: What these files were: time of change and size.
+        environment: The variables that were looked up, with their values; absent ones are empty.
+        files: Every imported file, and the folders that say which packages are installed.
+        versions: The time of change and size of each of these files.
     """
 
     shelf: Shelf
@@ -86,7 +86,7 @@ class Preloaded:
     versions: Sequence[tuple[int, int]]
 
     def changed_file(self) -> str:
-        """Return a file that is not what was imported any more, or an empty string."""
+        """Return a file that has changed since it was imported, or an empty string."""
         if (now := _versions(self.files)) == self.versions:
             return ""
         return next(
@@ -96,7 +96,7 @@ class Preloaded:
         )
 
     def differing_variable(self, environment: dict[bytes, bytes]) -> str:
-        """Return a variable that would have made the imports other ones, or an empty string."""
+        """Return a variable with another value than the imports saw, or an empty string."""
         for name, value in self.environment.items():
             if environment.get(name, b"") != value:
                 return os.fsdecode(name)
@@ -110,10 +110,10 @@ def preload() -> Preloaded:
     """Import everything, and check that forking is safe.
 
     Raises:
-        LeftOutError: This Prefect is not one whose imports are known.
+        LeftOutError: The imports of this Prefect are not known.
         RuntimeError: An import started a thread, which a fork would not have.
     """
-    gc.disable()  # a collection leaves holes, which forks would fill, and so copy what is around them
+    gc.disable()  # a collection leaves holes; forks that fill them copy the pages around
     asked, groups = _import_with_notes()
     shelf = Shelf(groups)
     shelf.take_away()
@@ -131,10 +131,10 @@ def preload() -> Preloaded:
 
 
 def _import_with_notes() -> tuple[set[str], list[Group]]:
-    """Import everything but the set-up of logging, which belongs to each child.
+    """Import everything, without setting up logging, which each child does for itself.
 
     Returns:
-        The variables that were looked at, and the modules of `LATER` in groups.
+        The variables that were looked up, and the modules of `LATER` in groups.
     """
     ordinary = type(os.environ)
     os.environ.__class__ = _NotedEnvironment
@@ -142,7 +142,7 @@ def _import_with_notes() -> tuple[set[str], list[Group]]:
         if not import_engine():
             raise LeftOutError(import_engine.why_not)
         groups = import_groups(LATER)
-        len(sys.modules["pytz"].all_timezones_set)  # looks at a file for each when it is first asked
+        len(sys.modules["pytz"].all_timezones_set)  # reads a file for each at first use
         complete_models()
         share_certificates(at_once=True)
         replace_heartbeats()
@@ -156,7 +156,7 @@ def _import_with_notes() -> tuple[set[str], list[Group]]:
 
 
 def _files(modules: Iterable[ModuleType]) -> Sequence[str]:
-    """Return the files of modules, and the folders whose entries tell which packages are installed."""
+    """Return the files of modules, and the folders whose entries say which packages are installed."""
     specs = [getattr(module, "__spec__", None) for module in modules]
     files = {spec.origin for spec in specs if spec and spec.has_location and spec.origin}
     return sorted(files) + [path for path in sys.path if Path(path).name.endswith("-packages")]

@@ -4,12 +4,12 @@ Messages of a ``SOCK_SEQPACKET`` connection, in order:
 
 1. client to server: `ASK`, with five open files: the request, stdin, stdout, stderr, and the lifeline, a pipe
    that nobody writes to and whose other end only the client holds.
-2. server or child to client: `DECLINE` and the reason; or, from the child, `READY` and its number, with two
-   pidfds, of it and of its guard.
-3. client to child: `GO`. Only now the run begins: whoever gives up before that has started nothing.
-4. guard to client: `STATUS` and what ``waitpid`` said of the child. Of a guard that was killed, the server.
+2. server or child to client: `DECLINE` and the reason; or, from the child, `READY` and its process number,
+   with two pidfds, its own and its guard's.
+3. client to child: `GO`. Only now does the run begin: a client that gives up before has started nothing.
+4. guard, or server if the guard was killed, to client: `STATUS` and the child's status from ``waitpid``.
 
-A keeper asks `PING` and is answered `PONG`.
+A keeper sends `PING` and gets `PONG`.
 
 The client imports this module, so it imports next to nothing itself.
 """
@@ -34,13 +34,13 @@ STATUS = b"status "
 
 ADDRESS_VARIABLE = "YEEDU_PREFORK_SOCKET"
 MESSAGE_BYTES = 4096
-LEFT_OUT_CODE = 3  # with which a server ends where there is not to be one
+LEFT_OUT_CODE = 3  # a server's exit code if it cannot be used with this Prefect
 FILES = 5
 _INT_BYTES = 4
 
 
 class Request(NamedTuple):
-    """What a process inherits of the one that starts it, beside open files.
+    """What a process inherits from the one that starts it, besides open files.
 
     Attributes:
         executable: The interpreter that the client runs in.
@@ -48,7 +48,7 @@ class Request(NamedTuple):
         directory: The working directory.
         environment: Every variable.
         umask: The file mode creation mask.
-        limits: Resource limits by number: soft and hard.
+        limits: Resource limits, soft and hard, by number.
         niceness: The scheduling priority.
         processors: The processors that it may run on.
     """
@@ -64,7 +64,7 @@ class Request(NamedTuple):
 
 
 def write_request(request: Request) -> int:
-    """Return an open file in memory that holds the request; an environment may be too long for a message."""
+    """Return an in-memory file that holds the request; an environment may be too long for a message."""
     file = os.memfd_create("request")
     with open(os.dup(file), "wb") as stream:  # noqa: PTH123 - pathlib costs the client milliseconds
         marshal.dump(tuple(request), stream)
@@ -93,10 +93,10 @@ def send_with_files(connection: "socket.socket", message: bytes, files: list[int
 
 
 def receive_with_files(connection: "socket.socket") -> tuple[bytes, list[int]]:
-    """Receive one message and the open files that came with it; an empty message means that nobody is there.
+    """Receive one message with its open files; an empty message means that the other side is gone.
 
     Raises:
-        OSError: The connection broke, or the time is over.
+        OSError: The connection broke or timed out.
     """
     space = socket.CMSG_SPACE(FILES * _INT_BYTES)
     message, ancillary, _, _ = connection.recvmsg(MESSAGE_BYTES, space, socket.MSG_CMSG_CLOEXEC)

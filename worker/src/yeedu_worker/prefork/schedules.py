@@ -1,6 +1,6 @@
-"""Reads schedules when it is imported, so that all is imported that Prefect needs for that.
+"""Parses schedules when it is imported, which imports everything that Prefect needs for that.
 
-Prefect does so when it first reads one, and a flow run reads those of its deployment.
+Otherwise Prefect imports it at the first schedule, and a flow run reads those of its deployment.
 """
 
 from prefect.client.schemas.schedules import CronSchedule, RRuleSchedule

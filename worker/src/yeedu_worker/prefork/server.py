@@ -1,8 +1,8 @@
-"""The warm parent: forks one child for each flow run, on request of `client`.
+"""The warm parent: forks one child for each flow run, when a `client` asks.
 
 Usage: ``python -m yeedu_worker.prefork.server LISTENER WORKER RECORD``, three open files: the listening
 socket, a pipe that is closed when the worker ends, and the record of its children. Has one thread and no
-signal handlers, for children inherit both. Each child is a guard, and forks the flow run's process itself.
+signal handlers, since children inherit both. Each child is a guard, and forks the flow run's process itself.
 Children outlive the server: each belongs to its client.
 """
 
@@ -27,12 +27,12 @@ Child = tuple[socket.socket, int]
 
 @dataclass
 class Server:
-    """The state of the loop, by the numbers of open files.
+    """The state of the loop; open files are keys by their numbers.
 
     Attributes:
         listener: Where clients connect.
         worker: Readable once the worker has ended.
-        record: Which children there are, for whoever is left with them.
+        record: Which children there are, for the process that adopts them.
         preloaded: What was imported.
         is_stale: Whether a file that was imported has changed.
         settings: Prefect's settings in the environments of earlier requests.
@@ -53,7 +53,7 @@ class Server:
         """Serve until the worker ends or an imported file changes.
 
         Returns:
-            In a child, what it has to do; in the server, ``None``: it is time to end.
+            In a child, what it has to do; in the server, when it is time to end, ``None``.
         """
         while True:
             waiting = select.poll()
@@ -73,7 +73,7 @@ class Server:
                         return assignment
 
     def _answer(self, connection: socket.socket) -> Assignment | None:
-        """Read what a client asks, and do it. Returns in the child as well, with its assignment."""
+        """Read a client's request, and answer it. Returns in a new child as well, with its assignment."""
         files: list[int] = []
         try:
             message, files = protocol.receive_with_files(connection)
@@ -102,7 +102,7 @@ class Server:
         return None
 
     def _reason_against(self, connection: socket.socket, request: protocol.Request) -> str:
-        """Return why a child of this process would not be what the client wants, or an empty string."""
+        """Return why a fork of this process cannot serve the request, or an empty string."""
         credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
         if struct.unpack("3i", credentials)[1] != os.geteuid():
             return "the prefork server belongs to another user"
@@ -119,7 +119,7 @@ class Server:
         return {child for _, child in self.running.values()}
 
     def _report_end(self, pidfd: int) -> None:
-        """Take note of the end of a child; of one that was killed, do the work."""
+        """Record the end of a child; if it was killed, do the work of that guard."""
         connection, child = self.running.pop(pidfd)
         os.close(pidfd)
         _, status = os.waitpid(child, 0)
@@ -143,11 +143,11 @@ def _say(text: str) -> None:
 
 
 def main() -> None:
-    """Import everything, serve, and in a child run the flow run."""
+    """Import everything and serve; in a child, run the flow run."""
     listener, worker, record = (int(argument) for argument in sys.argv[1:])
     for file in (listener, worker, record):
         os.set_inheritable(file, False)
-    with contextlib.suppress(OSError):  # the kernel refuses, and the worker is left with what they leave
+    with contextlib.suppress(OSError):  # if the kernel refuses, the watchdog adopts what they leave
         adopt_orphans()
     try:
         preloaded = preload()

@@ -1,4 +1,4 @@
-"""Imported modules that are not in ``sys.modules`` until somebody imports them."""
+"""Keeps imported modules out of ``sys.modules`` until something imports them."""
 
 import importlib
 import sys
@@ -11,20 +11,20 @@ Group = dict[str, ModuleType]
 
 
 def import_groups(names: Iterable[str]) -> list[Group]:
-    """Import modules, and return each with what came with it under names that nothing had before."""
+    """Import modules; return each with the modules that it brought, under top-level names that are new."""
     return [_import_apart(name) for name in names]
 
 
 class Shelf:
-    """Hands out modules that were imported before, as an import of theirs would have made them.
+    """Hands out modules that were imported before, as importing them would have made them.
 
-    A finder of ``sys.meta_path``. A module is handed out together with its group and all groups before, on
-    which it may depend, and only while the import system would find the same files for all of them: a flow's
-    repository may have a module of the same name. Else the group and those after are forgotten, and imported
-    anew.
+    A finder for ``sys.meta_path``. A module is handed out together with its group and all groups before it,
+    on which it may depend, and only while the import system would find the same files for all of them: a
+    flow's repository may have a module of the same name. Otherwise that group and those after it are
+    forgotten, and imported afresh.
 
     Args:
-        groups: The modules by their names. One may import from those before it.
+        groups: The modules by name. A group may import from those before it.
     """
 
     def __init__(self, groups: Sequence[Group]) -> None:
@@ -35,7 +35,7 @@ class Shelf:
         return [module for group in self._groups for module in group.values()]
 
     def take_away(self) -> None:
-        """Take the modules out of ``sys.modules``, where their import has put them."""
+        """Take the modules out of ``sys.modules``."""
         for group in self._groups:
             for name in group:
                 del sys.modules[name]
@@ -56,25 +56,25 @@ class Shelf:
         wanted = groups[-1][name]
         for group in groups:
             for found, module in group.items():
-                # Were the wanted one there already, the import system would take its spec and run it anew.
+                # If the wanted one were there already, the import system would use its spec and run it again.
                 if module is not wanted:
                     sys.modules.setdefault(found, module)
         return ModuleSpec(name, _Handover(wanted))
 
 
 class _Handover(Loader):
-    """The loader of a module that is there already."""
+    """The loader of a module that is already imported."""
 
     def __init__(self, module: ModuleType) -> None:
         self._module = module
         self._spec = module.__spec__
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:  # noqa: ARG002 - the import system's call
-        """Return the module, in place of an empty one."""
+        """Return the module instead of an empty one."""
         return self._module
 
     def exec_module(self, module: ModuleType) -> None:
-        """Give the module its own spec back, which the import system has just replaced."""
+        """Restore the module's own spec, which the import system has just replaced."""
         module.__spec__ = self._spec
 
 
@@ -89,7 +89,7 @@ def _import_apart(name: str) -> Group:
 
 
 def _is_found_again(module: ModuleType) -> bool:
-    """Whether an import would find the same file; what is inside a package follows the package."""
+    """Tell whether an import would find the same file; what is inside a package follows the package."""
     if "." in module.__name__:
         return True
     spec = module.__spec__

@@ -1,1 +1,1 @@
-"""What tests may change about a running mock: switches, faults, and the journal of requests."""
+"""What tests can change and read in a running mock: switches, faults, and the journal of requests."""

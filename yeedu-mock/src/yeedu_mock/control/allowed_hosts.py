@@ -1,4 +1,4 @@
-"""The host names under which the mock answers: protects it from DNS rebinding."""
+"""Limits the host names under which the mock answers, against DNS rebinding."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _HOST = re.compile(r"(?:\[(?P<address>[^][]+)\]|(?P<name>[^][:/?#@,\s]+))(?::\d+
 class Names:
     """The mock's names: addresses, names without a dot, names below `.localhost`, and what is configured.
 
-    Nobody outside can own a name without a dot, and a page that came from an address has no name that could
-    lead elsewhere.
+    Nobody outside can own a name without a dot, and a page that was loaded from an address has no name that
+    could be made to resolve elsewhere.
 
     Args:
-        allowed: Further names, without ports; `*.example.com` stands for all names below `example.com`.
-        external_url: The base of the URLs handed out, whose host is a name as well.
+        allowed: More names, without ports; `*.example.com` stands for all names below `example.com`.
+        external_url: The base of the URLs handed out, whose host is allowed too.
     """
 
     def __init__(self, allowed: Iterable[str], external_url: str | None) -> None:
@@ -35,7 +35,7 @@ class Names:
         self._known = {name.lower() for name in (*allowed, own) if name}
 
     def refusal(self, scope: Scope) -> Response | None:
-        """Return what a request under another name is answered with, or None."""
+        """Return the answer to a request under another name, or None."""
         sent = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
         host = ", ".join(sent).lower()
         if self._is_known(host):

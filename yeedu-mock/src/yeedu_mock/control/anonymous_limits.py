@@ -1,4 +1,4 @@
-"""Limits for clients without a login: a few kilobytes, and a short time."""
+"""Limits clients without a login to a few kilobytes and a short time."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ HEAD_SECONDS = 10.0
 IDLE_SECONDS = 75  # between two requests, as nginx by default
 MAX_BODY_BYTES = 64 * 1024
 BODY_SECONDS = 30.0
-# Connections that have sent no whole request line and headers yet; when one more comes, the oldest goes.
+# Connections that have not yet sent a whole request line and headers; one more, and the oldest is closed.
 MAX_SILENT = 256
 MAX_CONNECTIONS = 1000
 
 
 class PunctualHttp(H11Protocol):
-    """uvicorn's HTTP, in which a request's headers have to come within `HEAD_SECONDS`.
+    """uvicorn's HTTP protocol, but a request's headers must arrive within `HEAD_SECONDS`.
 
-    uvicorn itself waits for them for ever, and for as many connections as there are.
+    uvicorn itself waits for them for ever, on any number of connections.
     """
 
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
-        """Wait for a first request, and make room for it."""
+        """Wait for the first request; if too many connections wait, close the oldest."""
         super().connection_made(transport)
         self._watch()
         silent = {one: one._deadline for one in self.connections if isinstance(one, PunctualHttp)}
@@ -41,12 +41,12 @@ class PunctualHttp(H11Protocol):
             min(waiting, key=lambda one: waiting[one])._give_up()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no longer."""
+        """Stop waiting."""
         self._stop()
         super().connection_lost(exc)
 
     def handle_events(self) -> None:
-        """Take what has come; wait on for the rest of a request that has begun to come."""
+        """Handle what has arrived; go on waiting for the rest of a request that has begun."""
         super().handle_events()
         begun, _ = self.conn.trailing_data
         has_taken_over = self.transport.get_protocol() is not self  # a websocket
@@ -70,11 +70,11 @@ class PunctualHttp(H11Protocol):
 
 
 class BoundedBody:
-    """Receives a request's body, of which a stranger's is small and comes soon.
+    """Receives a request's body, which must be small and prompt if the client has no session.
 
     Args:
-        receive: What it is received from.
-        is_known: Whether the client has a session; asked once, and only where it matters.
+        receive: Where the body comes from.
+        is_known: Whether the client has a session; called once, and only if it matters.
     """
 
     def __init__(self, receive: Receive, is_known: Callable[[], bool]) -> None:
@@ -88,7 +88,7 @@ class BoundedBody:
         """Receive the next part.
 
         Raises:
-            HTTPException: With 413 or 408, when a stranger's body is larger or takes longer.
+            HTTPException: With 413 or 408, if the body of a client without a session is too large or slow.
         """
         if not self._is_bounded:
             return await self._receive()
@@ -102,7 +102,7 @@ class BoundedBody:
         if self._size > MAX_BODY_BYTES:
             self._require_session(413, f"a body may have {MAX_BODY_BYTES} bytes")
         elif not message.get("more_body"):
-            self._is_bounded = False  # what else comes is that the client has gone
+            self._is_bounded = False  # after this comes only the client's disconnect
         return message
 
     def _require_session(self, status: int, what: str) -> None:

@@ -1,4 +1,4 @@
-"""Everything a test may change or look into, in one object."""
+"""Everything that a test can change or inspect, in one object."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class Control:
         self._at_the_start = self.switches.model_copy(deep=True)
 
     def reset_switches(self) -> None:
-        """Set every switch as it was at the start."""
+        """Set every switch to its value at the start."""
         self.switches.take_over(self._at_the_start.model_copy(deep=True))
 
     def reset(self) -> None:
-        """Set every switch as it was at the start, lift every fault, forget every request."""
+        """Set every switch to its value at the start, lift every fault, and clear the journal."""
         self.reset_switches()
         self.faults.clear()
         self.journal.clear()

@@ -56,7 +56,7 @@ class Fault(BaseModel):
         return headers
 
     def matches(self, method: str, path: str) -> bool:
-        """Return whether the rule is about this request."""
+        """Return whether the rule matches this request."""
         return (self.method is None or self.method.upper() == method) and re.search(
             self.path, path
         ) is not None
@@ -69,11 +69,11 @@ class Faults:
         self._faults: list[Fault] = []
 
     def add(self, fault: Fault) -> None:
-        """Put a rule in force, after those that are."""
+        """Add a rule, after those in force."""
         self._faults.append(fault)
 
     def all(self) -> list[Fault]:
-        """Return the rules that still apply to something."""
+        """Return the rules that are still in force."""
         return list(self._faults)
 
     def clear(self) -> None:

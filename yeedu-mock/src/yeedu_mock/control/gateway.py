@@ -1,4 +1,4 @@
-"""What may stand between a client and Yeedu: a proxy's error pages, a rate limit, a single API generation."""
+"""Plays what may be in front of Yeedu: a proxy's error pages, a rate limit, a single API generation."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ OF_V2 = re.compile(
 
 
 class Gateway:
-    """Refuses calls of the API before they are looked at, where switches say so."""
+    """Refuses API calls before they are handled, if switches say so."""
 
     def __init__(self, switches: Switches) -> None:
         self._switches = switches
         self._latest: deque[float] = deque()
 
     def refusal(self, method: str, path: str) -> Response | None:
-        """Return what a request is answered with instead of being served, or None."""
+        """Return the answer to a request that is refused, or None."""
         if not path.startswith(API_PREFIX):
             return None
         if self._is_too_many():

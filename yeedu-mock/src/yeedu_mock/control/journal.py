@@ -1,4 +1,4 @@
-"""Remember the latest requests with their times."""
+"""Remembers the latest requests with their times."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Entry:
     """One request or websocket, entered when it ended.
 
     Attributes:
-        number: Counts requests in the order they began.
+        number: Its number, counted in the order in which requests began.
         at_seconds: When it began, on the clock of `time.time()`.
         method: GET, POST, ...; WS for a websocket.
         path: Path and query, without tokens.
@@ -38,7 +38,7 @@ class Journal:
         self._begun = 0
 
     def next_number(self) -> int:
-        """Return the number of a request that begins."""
+        """Return the number of a request that begins now."""
         self._begun += 1
         return self._begun
 
@@ -52,5 +52,5 @@ class Journal:
         return [asdict(entry) for entry in entries]
 
     def clear(self) -> None:
-        """Forget every request; numbers go on."""
+        """Forget every request; numbering goes on."""
         self._entries.clear()

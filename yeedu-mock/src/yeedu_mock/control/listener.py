@@ -1,4 +1,4 @@
-"""A listening socket that drops new connections where switches say so."""
+"""A listening socket that drops new connections if switches say so."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TIMEOUT_SECONDS = 10.0
 
 
 class Listener(socket.socket):
-    """A listening socket; without switches it accepts whoever comes."""
+    """A listening socket; without switches, it accepts every connection."""
 
     switches: Switches | None = None
 
@@ -40,7 +40,7 @@ class Listener(socket.socket):
 
 
 def _close_in_order(connection: socket.socket) -> None:
-    """End our side, and read what comes: closing with something unread would be a reset."""
+    """Shut down our side, and read what still comes: closing with unread data would be a reset."""
     with connection, contextlib.suppress(OSError):
         connection.settimeout(TIMEOUT_SECONDS)
         connection.shutdown(socket.SHUT_WR)

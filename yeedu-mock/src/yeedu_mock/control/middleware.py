@@ -1,4 +1,4 @@
-"""Log each request once, enter it in the journal, and make it fail where a fault says so."""
+"""Logs each request once, enters it in the journal, and makes it fail if a fault says so."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 TOKEN = re.compile(r"(yeedu_session[/=])[^/&\s]+", re.IGNORECASE)
-MAX_PATH_CHARACTERS = 2000  # of what the log and the journal keep of one
+MAX_PATH_CHARACTERS = 2000  # that the log and the journal keep
 CONTROL_PREFIX = "/_control/"
 DROP_CONNECTION = "yeedu_mock.drop_connection"
 """The key of a scope under which a route finds what drops its connection."""
 
 
 def redacted(path: str) -> str:
-    """Return a path and query without the token that kernel routes carry in them."""
+    """Return a path and query without the token that kernel routes have in them."""
     return TOKEN.sub(r"\1***", path)
 
 
@@ -44,9 +44,9 @@ class RequestWatch:
 
     Args:
         app: The application.
-        control: Where faults come from and requests are entered.
-        names: Under which the application answers.
-        sessions: Whose clients' bodies may be larger.
+        control: Has the faults, and the journal.
+        names: The host names under which the application answers.
+        sessions: The sessions; their clients may send larger bodies.
     """
 
     def __init__(self, app: ASGIApp, control: Control, names: Names, sessions: Sessions) -> None:
@@ -103,7 +103,7 @@ class RequestWatch:
         self, fault: Fault, scope: Scope, receive: Receive, note_status: Send, send: Send
     ) -> None:
         if fault.delay_seconds:
-            # Read first: what a client sent before it gave up is accepted, as by a server that is slow.
+            # Read first: like a slow server, this accepts what a client sent before it gave up.
             receive = await _received(receive) if scope["type"] == "http" else receive
             await asyncio.sleep(fault.delay_seconds)
         if fault.drop == "before":
@@ -120,9 +120,9 @@ class RequestWatch:
 
 
 def drop_connection(send: Send) -> None:
-    """Reset the client's connection without a word.
+    """Reset the client's connection without an answer.
 
-    ASGI has no message for that: uvicorn's `send` is a method of the object that holds the transport.
+    ASGI has no message for that, but uvicorn's `send` is a method of the object that holds the transport.
     """
     cycle: Any = send.__self__  # type: ignore[attr-defined]
     cycle.transport.abort()
@@ -135,7 +135,7 @@ async def _refuse(response: Response, scope: Scope, receive: Receive, send: Send
 
 
 def _beginning(size: int, note_status: Send, send: Send) -> Send:
-    """Return what sends the first bytes of an answer and then ends the connection."""
+    """Return a function that sends the first bytes of an answer and then ends the connection."""
     connection: Any = send.__self__  # type: ignore[attr-defined]
 
     async def send_beginning(message: Message) -> None:
@@ -148,14 +148,14 @@ def _beginning(size: int, note_status: Send, send: Send) -> Send:
         size -= len(body)
         if is_last:
             connection.transport.close()
-            while not connection.disconnected:  # until then, uvicorn thinks that there is more to come
+            while not connection.disconnected:  # until then, uvicorn expects more
                 await asyncio.sleep(0.001)
 
     return send_beginning
 
 
 async def _received(receive: Receive) -> Receive:
-    """Take in a request's whole body and return what hands it out again."""
+    """Receive a request's whole body, and return a function that hands it out again."""
     messages: list[Message] = []
     while not messages or messages[-1].get("more_body"):
         messages.append(await receive())
@@ -178,7 +178,7 @@ def _answer(fault: Fault, status: int) -> Response:
 
 
 async def _into_nothing(_: Message) -> None:
-    """Take an answer that nobody gets."""
+    """Discard an answer."""
 
 
 def _status(message: Message, before: int | None) -> int | None:
@@ -192,6 +192,6 @@ def _status(message: Message, before: int | None) -> int | None:
 
 
 def _printable_path(scope: Scope) -> str:
-    """Return path and query on one line: a path can hold anything, line breaks too."""
+    """Return path and query on one line: a path may contain anything, even line breaks."""
     query = scope.get("query_string", b"").decode("latin-1")
     return ascii(redacted(scope["path"] + (f"?{query}" if query else "")))[1:-1][:MAX_PATH_CHARACTERS]

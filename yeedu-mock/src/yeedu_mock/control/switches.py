@@ -1,6 +1,6 @@
-"""The mock's behaviours that can be changed: one switch for each thing that nobody outside Yeedu knows.
+"""The mock's switches: one for each behaviour of Yeedu that nobody outside Yeedu knows.
 
-A switch's default is what Yeedu is believed to do, or what its published clients can live with.
+A switch's default is what Yeedu is believed to do, or what its published clients can handle.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ RunField = Literal[
 
 
 class SwitchError(ValueError):
-    """A switch cannot be so; the message is one sentence that names it."""
+    """There is no such switch, or not with this value; the message is one sentence that names it."""
 
 
 class Switches(BaseModel):
-    """Behaviours, each with what Yeedu is believed to do as its default."""
+    """The switches; each defaults to what Yeedu is believed to do."""
 
     model_config = ConfigDict(extra="forbid", validate_assignment=True, strict=True)
 
@@ -54,7 +54,7 @@ class Switches(BaseModel):
         default=False, description="Answer `{}` to `user/select` and to `GET kernel/ws`."
     )
 
-    # What is shown of runs and definitions.
+    # How runs and definitions are shown.
     run_fields_hidden: list[RunField] = Field(
         default_factory=list[RunField], description="Fields that run objects do not have."
     )
@@ -172,7 +172,7 @@ class Switches(BaseModel):
         default=False, description="Keep messages while no connection is open, for the next one."
     )
 
-    # What stands between the client and Yeedu.
+    # What is between the client and Yeedu.
     generation: Literal["all", "v1", "v2"] = Field(
         default="all", description="Which generation's routes for jobs, notebooks and runs are served."
     )
@@ -210,7 +210,7 @@ class Switches(BaseModel):
             raise SwitchError(_sentence(error)) from error
 
     def take_over(self, others: Switches) -> None:
-        """Set every switch as it is in others; who holds this object sees the change."""
+        """Set every switch to its value in `others`, in place: whoever holds this object sees the change."""
         for name in Switches.model_fields:
             setattr(self, name, getattr(others, name))
 

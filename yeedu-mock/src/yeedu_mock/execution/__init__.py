@@ -1,1 +1,1 @@
-"""What the mock runs: job processes, Jupyter kernels, and the life cycle of a run."""
+"""Runs job processes and Jupyter kernels, through the life cycle of a run."""

@@ -1,4 +1,4 @@
-"""Start and stop clusters: each has its states, takes its time to start, and takes its runs along."""
+"""Starts and stops clusters, with their states and start times; their runs end with them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class ClusterService:
-    """Takes clusters from one state to another.
+    """Changes the states of clusters.
 
     Args:
         store: Where clusters are kept.
-        runs: Those on a cluster that is stopped end with it.
+        runs: Ends the runs on a cluster that stops.
         switches: How long a start takes, and how lost runs end.
     """
 
@@ -31,23 +31,23 @@ class ClusterService:
         self._starting: dict[int, asyncio.Task[None]] = {}
 
     def recover(self) -> None:
-        """Stop what an earlier process of this state was starting."""
+        """Stop the clusters that an earlier process was starting."""
         for cluster in self._store.all(Cluster):
             if cluster.status is ClusterStatus.INITIATING:
                 self._set(cluster, ClusterStatus.STOPPED)
 
     async def close(self) -> None:
-        """Have no cluster start any more."""
+        """Cancel the starts of clusters."""
         tasks = [*self._starting.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def start(self, cluster: Cluster) -> None:
-        """Bring a cluster to RUNNING, over INITIATING where that takes time.
+        """Bring a cluster to RUNNING; through INITIATING if starting takes time.
 
         Raises:
-            ConflictError: It is none that could be started.
+            ConflictError: It is in no state from which it can be started.
         """
         if cluster.status not in {ClusterStatus.STOPPED, ClusterStatus.ERROR}:
             raise ConflictError(f"The cluster {cluster.id} is {cluster.status}; it cannot be started.")
@@ -60,17 +60,17 @@ class ClusterService:
         task.add_done_callback(lambda _: self._starting.pop(cluster.id, None))
 
     async def leave(self, cluster: Cluster, status: ClusterStatus) -> None:
-        """Take a cluster out of service for good (DESTROYED) or not; its runs end.
+        """Stop a cluster, or destroy it (DESTROYED); its runs end.
 
         Raises:
-            ConflictError: It is so already, or was destroyed.
+            ConflictError: It is in that state already, or was destroyed.
         """
         if cluster.status in {status, ClusterStatus.DESTROYED}:
             raise ConflictError(f"The cluster {cluster.id} is {cluster.status}.")
         await self.force(cluster, status)
 
     async def force(self, cluster: Cluster, status: ClusterStatus) -> None:
-        """Give a cluster a state; what runs on it ends unless that is RUNNING."""
+        """Set a cluster's state; its runs end unless that is RUNNING."""
         if (task := self._starting.pop(cluster.id, None)) is not None:
             task.cancel()
         self._set(cluster, status)

@@ -1,4 +1,4 @@
-"""How many runs of a definition there are, and may be."""
+"""Counts the runs of a definition against its maximum."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def unfinished(store: Store) -> list[Run]:
 
 
 def has_room(store: Store, run: Run) -> bool:
-    """Return whether fewer earlier runs of the same are unfinished than there may be at a time."""
+    """Return whether fewer earlier runs of a run's definition are unfinished than its `max_concurrency`."""
     kind = JobDefinition if run.type == "job" else NotebookDefinition
     definition = store.get(kind, run.definition_id)
     limit = 0 if definition is None else definition.max_concurrency

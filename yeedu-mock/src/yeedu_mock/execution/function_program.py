@@ -1,9 +1,9 @@
-"""Serve one Python function, `fn(payload, context)`, until nobody has called it for a while.
+"""Serves one Python function, `fn(payload, context)`, until nobody has called it for a while.
 
-Run as a file (`python function_program.py PROJECT SCRIPT FUNCTION IDLE_SECONDS`), it imports nothing of this
-package; the script may import from the folder PROJECT. It writes the port it listens on to the file `port` in
-its working folder. Each connection carries one call: a line of JSON with `payload` and `context`, answered by
-one with `result` or `error`.
+Run as a file (`python function_program.py PROJECT SCRIPT FUNCTION IDLE_SECONDS`), it imports nothing from
+this package; the script may import from the folder PROJECT. It writes its port to the file `port` in its
+working folder. Each connection carries one call: a line of JSON with `payload` and `context`, answered by one
+with `result` or `error`.
 """
 
 import importlib.util
@@ -35,7 +35,7 @@ class Caller(socketserver.StreamRequestHandler):
 
 
 class FunctionServer(socketserver.ThreadingTCPServer):
-    """Calls the function for whoever connects."""
+    """Calls the function for every connection."""
 
     daemon_threads = True
 
@@ -46,7 +46,7 @@ class FunctionServer(socketserver.ThreadingTCPServer):
 
 
 def main() -> None:
-    """Load the function, call `init()` where the script has one, and serve."""
+    """Load the function, call the script's `init()` if there is one, and serve."""
     project, script, name, idle_seconds = sys.argv[1:]
     sys.path.insert(0, project)
     spec = importlib.util.spec_from_file_location("function", script)

@@ -1,4 +1,4 @@
-"""Call the function that the process of a run serves."""
+"""Calls the function that a run's process serves."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ async def call_function(folder: Path, payload: Any, timeout_seconds: float) -> d
 
     Args:
         folder: The folder of the run that serves it.
-        payload: What it is called with.
+        payload: Its argument.
         timeout_seconds: How long it may take.
 
     Raises:
-        ConflictError: The run serves none (any more, or yet).
+        ConflictError: The run does not serve one yet, or has ended.
         TimeoutError: It took too long.
     """
     call = {"payload": payload, "context": {"request_uuid": str(uuid.uuid4())}}

@@ -1,4 +1,4 @@
-"""Run a job's program as a process group whose output can be read while it runs."""
+"""Runs a job's program as a process group whose output can be read while it runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class JobProcess:
         folder: The run's scratch folder; `stdout.log` and `stderr.log` appear in it.
         home: What the program sees as `HOME`.
         limits: What it may use.
-        programs: Knows what a job is to run.
+        programs: Knows what a job runs.
     """
 
     def __init__(self, folder: Path, home: Path, limits: Limits, programs: Programs) -> None:
@@ -70,7 +70,7 @@ class JobProcess:
             self._signal(signal.SIGKILL)
 
     async def wait(self) -> tuple[RunStatus, int, str | None]:
-        """Wait for the end of the program and of everything it started.
+        """Wait until the program ends, then end everything it started.
 
         Returns:
             The final status, the exit code, and what went wrong.
@@ -94,7 +94,7 @@ class JobProcess:
         return RunStatus.ERROR, code, f"The program ended with exit code {code}."
 
     async def stop(self, grace_seconds: float = STOP_GRACE_SECONDS) -> None:
-        """Ask the program to end, then end it; `wait` then answers STOPPED."""
+        """Ask the program to end, then kill it; `wait` then returns STOPPED."""
         self._is_stopping = True
         await self._end(grace_seconds)
 
@@ -110,10 +110,10 @@ class JobProcess:
             await self._process.wait()
 
     def _signal(self, number: signal.Signals) -> None:
-        """Signal the whole group, so that what the program started ends with it."""
+        """Signal the whole process group, so that what the program started ends with it."""
         if self._process is None:
             return
         try:
             os.killpg(self._process.pid, number)
-        except (ProcessLookupError, PermissionError):  # macOS answers the latter for a group of zombies
+        except (ProcessLookupError, PermissionError):  # macOS raises the latter for a group of zombies
             return

@@ -1,4 +1,4 @@
-"""Own one Jupyter kernel: its process, its state, and what it publishes."""
+"""Owns one Jupyter kernel: its process, its state, and what it publishes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ KERNEL_MODULE = ("-m", "ipykernel_launcher", "-f", "{connection_file}", "--Histo
 
 
 class _LimitedKernelSpecs(KernelSpecManager):
-    """Knows one kernel: this interpreter's ipykernel, under limits; kernels installed by users stay out."""
+    """Knows one kernel: this interpreter's ipykernel, under limits; no kernels that users have installed."""
 
     command: list[str]
 
@@ -49,9 +49,9 @@ class Kernel:
     Args:
         folder: The kernel's working folder; `stdout.log` and `stderr.log` appear in it.
         home: What the kernel sees as `HOME`.
-        limits: What it may use; its time is not bounded.
-        context: Where its sockets live; several kernels share one.
-        switches: How connections are to be disturbed.
+        limits: What it may use; its time is not limited.
+        context: The ZeroMQ context of its sockets; several kernels share one.
+        switches: How to disturb connections.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Kernel:
         self._home = home
         self._switches = switches
         self._parked: KernelConnection | None = None
-        # Unix socket paths must be short, and a state directory's need not be.
+        # Unix socket paths must be short, and a state directory's may be long.
         self._sockets = Path(tempfile.mkdtemp(prefix="yeedu-kernel-"))
         specs = _LimitedKernelSpecs()
         specs.command = limits.command(sys.executable, *KERNEL_MODULE)
@@ -80,7 +80,7 @@ class Kernel:
         self._is_restarting = False
 
     async def start(self) -> None:
-        """Start the process and return once it answers.
+        """Start the process, and wait until it answers.
 
         Raises:
             TimeoutError: It did not answer within a minute.
@@ -114,7 +114,7 @@ class Kernel:
         connection.close()
 
     def drop_connections(self) -> int:
-        """Have every open connection dropped without a close frame; return how many."""
+        """Drop every open connection without a close frame; return how many there were."""
         dropped = self.connections - {self._parked}
         for connection in dropped:
             connection.drop()
@@ -125,7 +125,7 @@ class Kernel:
         await self._manager.interrupt_kernel()
 
     async def restart(self) -> None:
-        """Replace the process; connections stay and are told."""
+        """Replace the process; connections stay open and are told."""
         self._is_restarting = True
         try:
             self._broadcast_state("restarting")
@@ -137,7 +137,7 @@ class Kernel:
             self._is_restarting = False
 
     async def kill_process(self) -> None:
-        """Kill the process as an out-of-memory killer would; the liveness watch then notices."""
+        """Kill the process as an out-of-memory killer would; `_watch` then notices."""
         if self._manager.provisioner is not None:
             await self._manager.provisioner.kill()
 
@@ -161,7 +161,7 @@ class Kernel:
 
     @contextlib.contextmanager
     def _launch_options(self) -> Generator[dict[str, Any], None, None]:
-        """Open the logs for the process that is started in the block; it keeps them open itself."""
+        """Open the logs for the process that the block starts; it then keeps them open itself."""
         stdout, stderr = (self.folder / name for name in ("stdout.log", "stderr.log"))
         with stdout.open("ab") as out, stderr.open("ab") as err:
             environment = minimal_environment(self._home) | {
@@ -171,7 +171,7 @@ class Kernel:
             yield {"env": environment, "cwd": str(self.folder), "stdout": out, "stderr": err}
 
     async def _until_ready(self) -> None:
-        """Ask for the kernel's info until both a reply and a published state have arrived."""
+        """Ask for the kernel's info until a reply and a published state have both arrived."""
         connection = KernelConnection(self._manager, Disturbance(Switches()))
         self.execution_state = "starting"
         try:
@@ -186,7 +186,7 @@ class Kernel:
             connection.close()
 
     async def _publish(self) -> None:
-        """Pass on what the kernel publishes to every connection, in order."""
+        """Pass everything that the kernel publishes on to every connection, in order."""
         assert self._iopub is not None  # noqa: S101 - start() made it
         while True:
             message = read_message(self._manager.session, await self._iopub.recv_multipart(), "iopub")
@@ -208,13 +208,13 @@ class Kernel:
             self.on_death()
 
     def _broadcast_state(self, state: str) -> None:
-        """Tell every connection of a state that only the owner of the process can know."""
+        """Tell every connection a state that only the owner of the process knows."""
         self.execution_state = state
         for connection in self.connections:
             connection.put_status(state)
 
     def _log(self, content: dict[str, Any]) -> None:
-        """Keep what cells print in the run's log as well."""
+        """Write what cells print to the run's log as well."""
         name = "stderr.log" if content.get("name") == "stderr" else "stdout.log"
         with (self.folder / name).open("a", encoding="utf-8") as log:
             log.write(str(content.get("text", "")))

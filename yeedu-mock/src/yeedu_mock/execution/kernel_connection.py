@@ -1,4 +1,4 @@
-"""Translate between one websocket's JSON messages and a kernel's ZeroMQ sockets."""
+"""Translates between one websocket's JSON messages and a kernel's ZeroMQ sockets."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def open_socket(manager: AsyncKernelManager, channel: str) -> zmq.asyncio.Socket
 
 
 def read_message(session: Session, frames: list[bytes], channel: str) -> Message | None:
-    """Return a kernel's message in the form Jupyter servers send it, or None when it cannot be read.
+    """Return a kernel's message in the form in which Jupyter servers send it, or None if it cannot be read.
 
-    `msg_type` and `msg_id` stand at the top level as well as in the header, because clients read them there.
+    `msg_type` and `msg_id` are at the top level as well as in the header, because clients read them there.
     """
     try:
         _, parts = session.feed_identities(frames)
@@ -60,7 +60,7 @@ class KernelConnection:
     """One client's view of a kernel: requests go in, replies and publications come out as they arrive."""
 
     def __init__(self, manager: AsyncKernelManager, disturbance: Disturbance) -> None:
-        # A session of its own: clients may use the same ids, and replies must not be taken for replays.
+        # Its own session: clients may use the same ids, and replies must not be taken for replays.
         self._session = manager.session.clone()
         self._sockets: dict[str, zmq.asyncio.Socket] = {
             channel: open_socket(manager, channel) for channel in CHANNELS
@@ -72,16 +72,16 @@ class KernelConnection:
         self.has_replied = False
 
     async def greet(self, state: str) -> None:
-        """Send what a new connection sees: a status without a parent, then answers to our own request."""
+        """Send what a new connection gets: a status without a parent, then the answers to our own request."""
         self.put_status(state)
         await self.ask_kernel_info()
 
     async def ask_kernel_info(self) -> None:
-        """Ask the kernel who it is."""
+        """Send a `kernel_info_request`."""
         await self._send("shell", self._session.msg("kernel_info_request"))
 
     async def forward(self, text: str) -> None:
-        """Pass a client's message on to the kernel; what is not a Jupyter message is logged and dropped."""
+        """Pass a client's message on to the kernel; log and drop what is not a Jupyter message."""
         try:
             message = json.loads(text)
             header = message["header"]
@@ -98,7 +98,7 @@ class KernelConnection:
             )
 
     def put(self, message: Message) -> None:
-        """Queue a message for the client; a client that does not read is cut off."""
+        """Queue a message for the client; disconnect a client that does not read."""
         for copy in self._disturbance.pass_on(message):
             try:
                 self._messages.put_nowait(copy)
@@ -123,19 +123,19 @@ class KernelConnection:
         )
 
     async def next_message(self) -> str | None:
-        """Return the next message as JSON text, or None when the kernel has ended."""
+        """Return the next message as JSON text, or None once the kernel has ended."""
         message = await self._messages.get()
         return None if message is None else json.dumps(message, default=json_default)
 
     def is_to_be_dropped(self) -> bool:
-        """Return whether the connection is to be dropped instead of sending the next message."""
+        """Return whether to drop the connection instead of sending the next message."""
         return self._is_dropped or self._disturbance.is_to_be_dropped()
 
     def drop(self) -> None:
-        """Have the connection dropped; what is queued stays unsent."""
+        """Have the connection dropped; what is queued is not sent."""
         self._is_dropped = True
         with contextlib.suppress(asyncio.QueueFull):
-            self._messages.put_nowait({})  # only wakes the sender, which sends nothing any more
+            self._messages.put_nowait({})  # only wakes the sender, which then sends nothing
 
     def resume(self) -> None:
         """Go on with what is queued, for a client that has come back."""
@@ -159,8 +159,8 @@ class KernelConnection:
             socket.close(linger=0)
 
     async def _send(self, channel: str, message: Message) -> None:
-        # Not with the session's own send(), which goes past asyncio: sending takes up ZeroMQ's signal that a
-        # reply has come, and whoever waits for that reply would not be woken.
+        # Not with the session's own send(), which bypasses asyncio: sending would consume ZeroMQ's signal
+        # that a reply has arrived, and whatever waits for that reply would not be woken.
         socket: Any = self._sockets[channel]  # its methods' types are only half known
         await socket.send_multipart(self._session.serialize(message))
 

@@ -1,4 +1,4 @@
-"""Keep kernels started ahead, so that a notebook run need not wait for one."""
+"""Starts kernels ahead, so that a notebook run need not wait for one."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class KernelPool:
         root: Where kernels without a run have their folders.
         home: What kernels see as `HOME`.
         limits: What each kernel may use.
-        spares: How many are kept started ahead.
-        switches: How their connections are to be disturbed.
+        spares: How many to start ahead.
+        switches: How to disturb their connections.
     """
 
     def __init__(self, root: Path, home: Path, limits: Limits, spares: int, switches: Switches) -> None:
@@ -41,7 +41,7 @@ class KernelPool:
         self._starting: list[asyncio.Task[Kernel]] = []
 
     def fill(self) -> None:
-        """Start as many kernels as there should be spares; returns at once."""
+        """Start the missing spares, without waiting for them."""
         while len(self._starting) < self._spares:
             self._starting.append(asyncio.create_task(self._start(), name="spare-kernel"))
 
@@ -60,7 +60,7 @@ class KernelPool:
         return kernel
 
     async def close(self) -> None:
-        """End every spare; kernels that were handed out must have ended before."""
+        """End every spare; kernels that were handed out must have ended already."""
         tasks, self._starting, self._spares = self._starting, [], 0
         await asyncio.gather(*(_discard(task) for task in tasks))
         self._context.destroy(linger=0)
@@ -88,7 +88,7 @@ class KernelPool:
 
 
 async def _discard(task: asyncio.Task[Kernel]) -> None:
-    """End the kernel that a task starts or has started."""
+    """End the kernel that a task is starting or has started."""
     if not task.done():
         task.cancel()
     try:

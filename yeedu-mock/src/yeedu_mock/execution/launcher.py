@@ -1,7 +1,7 @@
-"""Set limits on this process and become the program given on the command line.
+"""Sets limits on this process and becomes the program given on the command line.
 
-Run as a file (`python -I -S launcher.py PARENT MEMORY_BYTES FILE_BYTES PROGRAM ...`), it imports nothing of
-this package and so starts quickly. On Linux the program also dies with the mock, should that be killed.
+Run as a file (`python -I -S launcher.py PARENT MEMORY_BYTES FILE_BYTES PROGRAM ...`), it imports nothing from
+this package and so starts quickly. On Linux the program also dies with the mock, even if that is killed.
 """
 
 import ctypes
@@ -13,7 +13,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def limit(name: str, value: int) -> None:
-    """Lower a resource limit where the platform has it; never raise one that is lower already."""
+    """Lower a resource limit, if the platform has it; never raise one that is lower already."""
     try:
         import resource
     except ImportError:

@@ -11,7 +11,7 @@ Message = dict[str, Any]
 
 
 class Disturbance:
-    """What happens to one connection's messages on their way to the client."""
+    """Disturbs one connection's messages on their way to the client."""
 
     def __init__(self, switches: Switches) -> None:
         self._switches = switches
@@ -21,7 +21,7 @@ class Disturbance:
         self._seen: set[str] = set()
 
     def pass_on(self, message: Message) -> list[Message]:
-        """Return the messages to send now that this one has arrived; in quiet times that is this one."""
+        """Return the messages to send now that this one has arrived; undisturbed, only this one."""
         self._arrived += 1
         every = self._switches.websocket_lose_every
         if message["msg_type"] in self._switches.websocket_swallow or (every and not self._arrived % every):
@@ -30,7 +30,7 @@ class Disturbance:
         return [copy for ordered in self._in_order(message) for copy in [ordered] * copies]
 
     def is_to_be_dropped(self) -> bool:
-        """Return whether the connection is to be dropped instead of sending the next message."""
+        """Return whether to drop the connection instead of sending the next message, and count it."""
         limit = self._switches.websocket_drop_after_messages
         if limit is not None and self._sent >= limit and self._switches.websocket_drops:
             self._switches.websocket_drops -= 1
@@ -39,7 +39,7 @@ class Disturbance:
         return False
 
     def _in_order(self, message: Message) -> list[Message]:
-        """Hold back a cell's reply or its idle until the other one has gone first."""
+        """Hold back a cell's reply or its idle status until the other one has been sent."""
         order = self._switches.websocket_order
         is_reply = message["msg_type"] == "execute_reply"
         is_idle = (

@@ -1,4 +1,4 @@
-"""What a job's process runs: source text, a workspace's file, SQL statements, or a function."""
+"""Prepares what a job's process runs: source text, a workspace's file, SQL statements, or a function."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PYTHON = (sys.executable, "-u")
 
 
 class FunctionSettings(BaseModel):
-    """What a job of the type YEEDU_FUNCTIONS is made of."""
+    """The settings of a job of the type YEEDU_FUNCTIONS."""
 
     yeedu_functions_script_path: str = Field(pattern=rf"^{FILES}/.+\.py$")
     yeedu_functions_function_name: str = Field(pattern=r"^[A-Za-z_]\w*$")
@@ -48,7 +48,7 @@ class FunctionSettings(BaseModel):
 
 
 class Programs:
-    """Puts into a run's folder what its process is to run.
+    """Puts what a run's process runs into the run's folder.
 
     Args:
         store: Knows the workspaces.

@@ -1,4 +1,4 @@
-"""Take a run through its life: submitted, running, ended."""
+"""Takes a run through its life cycle: submitted, running, ended."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ class RunService:
         folder: Where runs have their scratch folders, named by id.
         home: What programs see as `HOME`.
         limits: What each job and kernel may use.
-        spare_kernels: How many kernels are kept started ahead.
+        spare_kernels: How many kernels to start ahead.
         switches: How long runs take to start and stop.
-        programs: Knows what jobs are to run.
+        programs: Knows what jobs run.
     """
 
     def __init__(
@@ -71,20 +71,20 @@ class RunService:
         self._tasks: dict[int, asyncio.Task[None]] = {}
 
     def start(self) -> None:
-        """End what an earlier process of this state left open, and start spare kernels."""
+        """End the runs that an earlier process left open, and start spare kernels."""
         for run in self.unfinished():
             self._finish(run, RunStatus.TERMINATED, error="The server was restarted while this ran.")
         self._home.mkdir(parents=True, exist_ok=True)
         self._pool.fill()
 
     async def close(self) -> None:
-        """End every run with TERMINATED, and every process; nothing can be submitted afterwards."""
+        """End every run, as TERMINATED, and every process; nothing can be submitted afterwards."""
         self._is_closed = True
         await self.end_all("The server was shut down while this ran.")
         await self._pool.close()
 
     async def end_all(self, reason: str) -> None:
-        """End every run with TERMINATED, and its process."""
+        """End every run, as TERMINATED, and its process."""
         jobs, kernels, tasks = [*self._jobs.values()], [*self._kernels.values()], [*self._tasks.values()]
         for task in tasks:
             task.cancel()
@@ -97,10 +97,10 @@ class RunService:
             self._finish(run, RunStatus.TERMINATED, error=reason)
 
     def submit(self, run: Run, definition: JobDefinition | NotebookDefinition) -> Run:
-        """Keep a new run and start it in the background; the oldest of too many runs is forgotten.
+        """Store a new run and start it in the background; forget the oldest ended runs beyond the maximum.
 
         Raises:
-            EndingError: Everything is being ended.
+            EndingError: The mock is shutting down.
         """
         if self._is_closed:
             raise EndingError("The mock is ending; nothing can be started any more.")
@@ -133,7 +133,7 @@ class RunService:
         self._in_background(-run.key, self._stop(run, previous), f"stop-{run.id}")
 
     def release(self, run: Run) -> None:
-        """Let a run start that is kept SUBMITTED by hand; one that runs does so already.
+        """Let a run start that is held at SUBMITTED by hand; do nothing to one that runs.
 
         Raises:
             ConflictError: It has ended or is being stopped.
@@ -143,7 +143,7 @@ class RunService:
         self._waiting.discard(run.key)
 
     async def force(self, run: Run, status: RunStatus, error: str | None) -> None:
-        """End a run's process and give the run the state that is asked for."""
+        """End a run's process, and set the run to this state."""
         task = self._tasks.get(run.key)
         job = self._jobs.get(run.key)
         if task is not None:
@@ -158,7 +158,7 @@ class RunService:
         """Return the kernel of a running notebook run.
 
         Raises:
-            ConflictError: The run has none (any more).
+            ConflictError: The run has no kernel, or it has ended.
         """
         kernel = self._kernels.get(run.key)
         if kernel is None or run.status is not RunStatus.RUNNING:
@@ -194,7 +194,7 @@ class RunService:
         task.add_done_callback(ended)
 
     def folder(self, run: Run) -> Path:
-        """Return a run's scratch folder, which is there once the run has started."""
+        """Return a run's scratch folder, which exists once the run has started."""
         return self._folder / str(run.key)
 
     async def _run_job(self, run: Run, definition: JobDefinition) -> None:
@@ -278,11 +278,11 @@ class RunService:
     async def _drop_kernel(self, run: Run) -> None:
         if (kernel := self._kernels.get(run.key)) is not None:
             await kernel.shutdown()
-            self._kernels.pop(run.key, None)  # only now: until it has ended, `end_all` must find it
+            self._kernels.pop(run.key, None)  # only here: until it has ended, `end_all` must find it
 
     def _mark_running(self, run: Run) -> None:
         run.started_at = now()
-        if run.status is not RunStatus.STOPPING:  # whose stop came while it was being started
+        if run.status is not RunStatus.STOPPING:  # it was stopped while it was being started
             self._set(run, RunStatus.RUNNING)
 
     def _finish(

@@ -1,6 +1,6 @@
-"""Run SQL statements against an empty SQLite database and print what they return, tab-separated.
+"""Runs SQL statements against an empty SQLite database and prints what they return, tab-separated.
 
-Run as a file (`python sql_program.py STATEMENTS.sql`); it imports nothing of this package.
+Run as a file (`python sql_program.py STATEMENTS.sql`); it imports nothing from this package.
 """
 
 import sqlite3

@@ -1,1 +1,1 @@
-"""The HTTP and websocket shape of the API; everything it knows lives in `state` and `execution`."""
+"""The API's HTTP and websocket routes; all state and work is in `state` and `execution`."""

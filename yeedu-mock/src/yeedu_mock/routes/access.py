@@ -21,7 +21,7 @@ Identifier = Annotated[int, Path(ge=0, le=2**63 - 1)]
 
 
 class IdentifierConvertor(IntegerConvertor):
-    """What `{run_id:identifier}` matches: `int` also takes numbers too long for Python, and fails on them."""
+    """What `{run_id:identifier}` matches; `int` takes numbers too long for Python too, and fails on them."""
 
     regex = f"[0-9]{{1,{MAX_IDENTIFIER_DIGITS}}}"
 
@@ -85,10 +85,10 @@ def workspace_of(mock: Mock, session: Session, identifier: int, permission: Work
 
 
 def require(mock: Mock, session: Session, workspace: Workspace, permission: WorkspacePermission) -> None:
-    """Do nothing if the session's user has a permission in a workspace.
+    """Check that the session's user has a permission in a workspace.
 
     Raises:
-        NoAccessError: They have not.
+        NoAccessError: The user does not.
     """
     user = mock.sessions.user(session)
     if (permission_of(mock.store, user, workspace) or 0) < permission:
@@ -110,7 +110,7 @@ TheWorkspace = Annotated[Workspace, Depends(_workspace)]
 def workspace_by_id_or_name(
     permission: WorkspacePermission,
 ) -> Callable[[Mock, Session, int | None, str | None], Awaitable[Workspace]]:
-    """Return a dependency: the workspace whose id or name the query gives."""
+    """Return a dependency that finds the workspace whose id or name is in the query."""
 
     async def find(
         mock: TheMock, session: TheSession, workspace_id: int | None = None, workspace_name: str | None = None
@@ -138,7 +138,7 @@ AnyDefinition = JobDefinition | NotebookDefinition
 def definition_in_query(
     kind: type[JobDefinition] | type[NotebookDefinition], id_key: str, name_key: str
 ) -> Callable[..., Awaitable[AnyDefinition]]:
-    """Return a dependency: the definition whose id or name the query gives under these keys."""
+    """Return a dependency that finds the definition whose id or name is in the query under these keys."""
 
     async def find(request: Request, workspace: TheWorkspace, mock: TheMock) -> AnyDefinition:
         identifier = request.query_params.get(id_key)
@@ -162,7 +162,7 @@ def find_definition(
     """Return a definition of a workspace by its id or, without one, by its name.
 
     Raises:
-        UnknownIdError: It has no such definition.
+        UnknownIdError: The workspace has no such definition.
     """
     for definition in mock.store.all(kind):
         if definition.workspace_id == workspace.id and (

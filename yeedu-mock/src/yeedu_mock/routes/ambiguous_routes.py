@@ -1,4 +1,4 @@
-"""Routes whose path has another meaning in v1 than in v2; the request's fields tell which."""
+"""Routes whose path means one thing in v1 and another in v2; the request's fields decide which."""
 
 from typing import Any
 
@@ -100,10 +100,10 @@ async def notebooks(
 def _runs_v1(
     mock: TheMock, workspace: TheWorkspace, kind: type_of_run, request: Request
 ) -> list[dict[str, Any]]:
-    """Return the runs a v1 list asks for.
+    """Return the runs that a v1 list asks for.
 
     Raises:
-        NotFoundError: There is none; v1 clients wait on that answer.
+        NotFoundError: There is none; v1 clients keep waiting when they get that answer.
     """
     query = request.query_params
     conf_ids = {*query.getlist(f"{kind}_conf_id"), *query.getlist(f"{kind}_conf_ids")}

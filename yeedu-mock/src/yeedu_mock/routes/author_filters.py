@@ -1,4 +1,4 @@
-"""Filter lists by who made or last changed what is in them."""
+"""Filters lists by who created or last changed their items."""
 
 from typing import Annotated
 
@@ -15,7 +15,7 @@ class Authors:
 
     Args:
         mock: Knows the users.
-        created_by_ids: Who may have made an item; None admits everyone.
+        created_by_ids: Who may have created an item; None admits everyone.
         modified_by_ids: Who may have changed it last; None admits everyone.
     """
 
@@ -27,7 +27,7 @@ class Authors:
         self._modified_by = _names(names, modified_by_ids)
 
     def admit(self, created_by: str, modified_by: str) -> bool:
-        """Return whether an item of these users belongs in the list; its maker counts as changing it, too."""
+        """Return whether an item of these users is in the list; its creator counts as changing it too."""
         return (self._created_by is None or created_by in self._created_by) and (
             self._modified_by is None or (modified_by or created_by) in self._modified_by
         )

@@ -1,4 +1,4 @@
-"""The clusters of the selected tenant; what runs on one ends when it is stopped."""
+"""The clusters of the selected tenant; the runs on one end when it is stopped."""
 
 from typing import Annotated, Any
 
@@ -21,7 +21,7 @@ router = APIRouter(tags=["clusters"])
 
 
 class ClusterRequest(BaseModel):
-    """The fields of a cluster that the mock acts on; others are kept and echoed."""
+    """The fields of a cluster that the mock acts on; others are stored and returned."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -39,7 +39,7 @@ ClusterInQuery = Annotated[Cluster, Depends(_in_query)]
 
 
 class WhichCluster(BaseModel):
-    """Names a cluster in a body; clients do so where they change its state."""
+    """Names a cluster in a request's body, as clients do to change its state."""
 
     cluster_id: int | None = None
     cluster_name: str | None = None
@@ -69,7 +69,7 @@ async def _wanted_confs(
     cloud_providers: Texts = None,
     machine_type_ids: Ids = None,
 ) -> set[int] | None:
-    """Return which configurations' clusters a list is to hold; None for those of all."""
+    """Return the configurations whose clusters a list contains; None for all."""
     if (cluster_conf_id, cluster_conf_name, cloud_providers, machine_type_ids) == (None,) * 4:
         return None
     return {
@@ -98,7 +98,7 @@ async def clusters(
     page_number: PageNumber = 1,
     limit: PageLimit = 100,
 ) -> dict[str, Any]:
-    """List clusters; finding none is a 404."""
+    """List clusters; 404 if there are none."""
     states = {state.upper() for state in cluster_status or []}
     found = [
         shown(mock, cluster)
@@ -128,7 +128,7 @@ async def cluster(found: ClusterInQuery, mock: TheMock) -> dict[str, Any]:
 async def create(
     request: ClusterRequest, mock: TheMock, tenant: TheTenant, session: TheSession
 ) -> dict[str, Any]:
-    """Create a cluster, which runs at once."""
+    """Create a cluster, which is RUNNING at once."""
     if request.name is None:
         raise BadRequestError("A cluster needs a name.")
     _refuse_taken(mock, tenant, request.name)

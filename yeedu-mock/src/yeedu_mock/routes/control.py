@@ -1,4 +1,4 @@
-"""`/_control/*`: what tests may do to a running mock. Served when switched on, and then to any program."""
+"""`/_control/*`: what tests can do to a running mock. Served only if switched on, then to any program."""
 
 from typing import Annotated, Any
 
@@ -55,7 +55,7 @@ async def switches(mock: TheMock) -> Switches:
 
 @router.patch("/switches")
 async def change_switches(changes: dict[str, Any], mock: TheMock) -> Switches:
-    """Change some switches; either all of the changes are made or none."""
+    """Change some switches: all of the changes, or none if one is wrong."""
     current = mock.control.switches
     try:
         current.take_over(current.changed(changes))
@@ -66,7 +66,7 @@ async def change_switches(changes: dict[str, Any], mock: TheMock) -> Switches:
 
 @router.get("/faults")
 async def faults(mock: TheMock) -> list[Fault]:
-    """Return the faults that still apply to something."""
+    """Return the faults that are still in force."""
     return mock.control.faults.all()
 
 
@@ -85,7 +85,7 @@ async def clear_faults(mock: TheMock) -> None:
 
 @router.get("/journal")
 async def journal(mock: TheMock, since: Annotated[int, Query(ge=0)] = 0) -> list[dict[str, Any]]:
-    """Return the requests that began after the one with the given number."""
+    """Return the requests that began after the one with this number."""
     return mock.control.journal.since(since)
 
 
@@ -108,7 +108,7 @@ async def reset(mock: TheMock) -> dict[str, str]:
 
 @router.post("/sessions/expire")
 async def expire_sessions(mock: TheMock) -> dict[str, str]:
-    """End every session, as if its time were up."""
+    """End every session, as if it had expired."""
     mock.sessions.expire_all()
     return {"message": "Every session has expired."}
 
@@ -134,7 +134,7 @@ async def add_notebook(notebook: NewNotebook, mock: TheMock) -> dict[str, int]:
 
 @router.post("/users", status_code=201)
 async def add_user(user: NewUser, mock: TheMock) -> dict[str, int]:
-    """Add a user; an unknown tenant of theirs is added too."""
+    """Add a user, and their tenants that do not exist yet."""
     if any(known.username == user.username for known in mock.store.all(User)):
         raise ConflictError(f"There is a user called {user.username} already.")
     known = {tenant.uuid for tenant in mock.store.all(Tenant)}
@@ -165,7 +165,7 @@ async def add_group(group: NewGroup, mock: TheMock) -> dict[str, int]:
 
 @router.patch("/clusters/{cluster_id}")
 async def change_cluster(cluster_id: Identifier, change: ChangedCluster, mock: TheMock) -> dict[str, Any]:
-    """Give a cluster a state, or have all that starts on it from now on run out of memory."""
+    """Set a cluster's state, or have everything that starts on it from here on run out of memory."""
     cluster = mock.store.get(Cluster, cluster_id)
     if cluster is None:
         raise NotFoundError(f"There is no cluster {cluster_id}.")
@@ -183,7 +183,7 @@ async def change_cluster(cluster_id: Identifier, change: ChangedCluster, mock: T
 
 @router.get("/runs")
 async def runs(mock: TheMock) -> list[dict[str, Any]]:
-    """Return every run that the mock still keeps, in the order they were submitted."""
+    """Return every run that the mock still keeps, in the order of their submission."""
     return [
         {"run_id": run.id, "run_status": run.status, "of": run.definition_name, "type": run.type}
         for run in mock.store.all(Run)
@@ -192,7 +192,7 @@ async def runs(mock: TheMock) -> list[dict[str, Any]]:
 
 @router.post("/runs/{run_id}")
 async def set_state(run_id: Identifier, state: NewState, mock: TheMock, kind: Kind = None) -> dict[str, str]:
-    """Give a run a state by hand; a final one ends its process."""
+    """Set a run's state by hand; a final one ends its process."""
     run = _run(mock, run_id, kind)
     if state.status is RunStatus.RUNNING:
         mock.runs.release(run)
@@ -203,7 +203,7 @@ async def set_state(run_id: Identifier, state: NewState, mock: TheMock, kind: Ki
 
 @router.post("/runs/{run_id}/function")
 async def call_function(run_id: Identifier, call: FunctionCall, mock: TheMock) -> dict[str, Any]:
-    """Call the function that a run of a YEEDU_FUNCTIONS job serves; Yeedu's own path for it is not known."""
+    """Call the function that a run of a YEEDU_FUNCTIONS job serves; Yeedu's own route for it is not known."""
     run = _run(mock, run_id, "job")
     definition = mock.store.get(JobDefinition, run.definition_id)
     if definition is None or definition.job_type != JobType.YEEDU_FUNCTIONS:
@@ -231,7 +231,7 @@ async def drop_websockets(run_id: Identifier, mock: TheMock) -> dict[str, int]:
 
 
 def code_cell(source: str) -> dict[str, Any]:
-    """Return a cell of code as nbformat 4 has it."""
+    """Return a code cell in nbformat 4."""
     return {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": [], "source": source}
 
 

@@ -1,4 +1,4 @@
-"""What tests send to `/_control/*`."""
+"""The bodies of requests to `/_control/*`."""
 
 from typing import Any, Literal
 
@@ -54,7 +54,7 @@ class NewGroup(BaseModel):
 
 
 class ChangedCluster(BaseModel):
-    """What becomes of a cluster."""
+    """What to change in a cluster."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -63,7 +63,7 @@ class ChangedCluster(BaseModel):
 
 
 class NewState(BaseModel):
-    """The state a run shall have."""
+    """The state to set for a run."""
 
     model_config = ConfigDict(extra="forbid")
 

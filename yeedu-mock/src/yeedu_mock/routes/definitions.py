@@ -1,4 +1,4 @@
-"""What jobs and notebooks look like in each generation, and how requests create and change them."""
+"""Shows jobs and notebooks in the form of each generation, and creates and changes them by requests."""
 
 from typing import Any, Literal
 
@@ -22,11 +22,11 @@ from yeedu_mock.state.records import (
 
 Generation = Literal["v1", "v2"]
 
-SPARK_VERSION = "3.5.3"  # what is shown; nothing runs on Spark here
+SPARK_VERSION = "3.5.3"  # only shown; nothing runs on Spark here
 
 
 class DefinitionRequest(BaseModel):
-    """The fields of a definition that the mock acts on; all others are kept and echoed."""
+    """The fields of a definition that the mock acts on; all others are stored and returned."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -93,7 +93,7 @@ def new_definition(
     request: DefinitionRequest,
     session: Session,
 ) -> JobDefinition | NotebookDefinition:
-    """Return a job or notebook of the session's user that is not kept yet.
+    """Return a new job or notebook of the session's user, not stored yet.
 
     Raises:
         BadRequestError: It has no name.
@@ -116,7 +116,7 @@ def new_definition(
 def refuse_taken(
     mock: Mock, workspace: Workspace, kind: type[JobDefinition] | type[NotebookDefinition], name: str
 ) -> None:
-    """Do nothing if a workspace has no job, or notebook, of this name.
+    """Check that a workspace has no job, or notebook, of this name.
 
     Raises:
         ConflictError: It has one.
@@ -132,7 +132,7 @@ def change(
     request: DefinitionRequest,
     session: Session,
 ) -> None:
-    """Apply the fields that a request carries; an explicit null takes a job's arguments away."""
+    """Apply the fields that a request sends; an explicit null removes a job's arguments."""
     name = request.notebook_name or request.name or definition.name
     if name != definition.name:
         refuse_taken(mock, workspace, type(definition), name)
@@ -189,7 +189,7 @@ def type_of(definition: Definition) -> str:
 
 
 def cluster_info(mock: Mock, cluster_id: int | None) -> dict[str, Any]:
-    """Return what is shown of the cluster that something is bound to; nothing for none."""
+    """Return what is shown of the cluster that something is bound to; empty for none."""
     cluster = None if cluster_id is None else mock.store.get(Cluster, cluster_id)
     if cluster is None:
         return {}
@@ -203,18 +203,18 @@ def cluster_info(mock: Mock, cluster_id: int | None) -> dict[str, Any]:
 
 
 def by_whom(mock: Mock, username: str) -> dict[str, Any]:
-    """Return how v2 shows the user who made or changed something."""
+    """Return the user who created or changed something, in the form of v2."""
     user = next((user for user in mock.store.all(User) if user.username == username), None)
     return {"user_id": user.id if user else None, "username": username}
 
 
 def language_of(name: str) -> str:
-    """Return a language in small letters, by the name that the API or the user interface has for it."""
+    """Return a language in lower case, given the name that the API or the user interface has for it."""
     return LANGUAGE_NAMES.get(name.casefold(), name).casefold()
 
 
 def definition_fields(definition: Definition, id_key: str) -> dict[str, Any]:
-    """Return what every generation shows of a job or a notebook, its id under a key of its own."""
+    """Return what every generation shows of a job or a notebook, with its id under `id_key`."""
     job_type = type_of(definition)
     name_key = "name" if isinstance(definition, JobDefinition) else "notebook_name"
     return {

@@ -19,7 +19,7 @@ def conf_routes(kind: type[JobDefinition] | type[NotebookDefinition]) -> APIRout
 
     @router.get("/conf")
     async def read(definition: AnyDefinition = in_query) -> dict[str, Any]:
-        """Return a conf by its id or name; a notebook's with its cells."""
+        """Return a conf by its id or name; a notebook's includes its cells."""
         return _whole(definition)
 
     @router.post("/conf")
@@ -70,7 +70,7 @@ def conf_routes(kind: type[JobDefinition] | type[NotebookDefinition]) -> APIRout
         page_number: PageNumber = 1,
         limit: PageLimit = 100,
     ) -> dict[str, Any]:
-        """List confs; finding none is a 404."""
+        """List confs; 404 if there are none."""
         name = request.query_params.get(name_key)
         found = [
             definition_v1(definition)

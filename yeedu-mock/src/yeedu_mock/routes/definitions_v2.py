@@ -49,7 +49,7 @@ def definition_routes(kind: type[JobDefinition] | type[NotebookDefinition]) -> A
         session: TheSession,
         definition: AnyDefinition = in_query,
     ) -> dict[str, Any]:
-        """Change the fields that are sent, the cluster for example."""
+        """Change the fields that are sent, for example the cluster."""
         change(mock, workspace, definition, request, session)
         mock.store.save(definition)
         response.status_code = mock.control.switches.edit_status
@@ -69,7 +69,7 @@ def definition_routes(kind: type[JobDefinition] | type[NotebookDefinition]) -> A
 
     @router.get("/export")
     async def export(definition: AnyDefinition = in_query) -> Response:
-        """Return a definition as a file, which a workspace can import."""
+        """Return a definition as a file that a workspace can import."""
         return json_file(exported(definition), f"{definition.name}.yeedu")
 
     return router
@@ -110,7 +110,7 @@ def list_definitions(
     page_number: PageNumber,
     limit: PageLimit,
 ) -> dict[str, Any]:
-    """Return a page of a workspace's definitions, filtered as the query says; an empty search is a 404."""
+    """Return a page of a workspace's definitions, filtered by the query; an empty search is a 404."""
     query = request.query_params
     name = query.get(f"{kind.kind}_name")
     clusters = split_at_commas(query.getlist("cluster_ids"))

@@ -25,7 +25,7 @@ router = APIRouter(prefix="/workspace/{workspace_id}/notebook", tags=["kernels"]
 
 
 def kernel_status(run: Run, kernel: Kernel) -> dict[str, Any]:
-    """Return a kernel's state as every kernel route answers it."""
+    """Return a kernel's state in the form of every kernel route."""
     return {
         "kernel_info": {
             "kernel_id": run.id,
@@ -77,7 +77,7 @@ async def websocket_details(
     mock: TheMock,
     yeedu_session: Annotated[str | None, Query()] = None,
 ) -> dict[str, Any]:
-    """Say that the websocket may be opened."""
+    """Tell the client that the websocket may be opened."""
     mock.sessions.find(yeedu_session)
     run = find_run(mock, workspace, "notebook", run_id)
     answer = {"message": "The websocket is ready.", **kernel_status(run, mock.runs.kernel(run))}
@@ -93,7 +93,7 @@ async def websocket_with_header(
     mock: TheMock,
     authorization: Annotated[str, Header()] = "",
 ) -> None:
-    """Carry Jupyter messages for a client whose token is in a header, where a switch allows that."""
+    """Carry Jupyter messages for a client whose token is in a header, if a switch allows that."""
     is_allowed = mock.control.switches.websocket_token_in_header
     token = authorization.partition(" ")[2].strip() if is_allowed else ""
     await websocket(socket, workspace_id, run_id, token, mock)
@@ -110,7 +110,7 @@ async def websocket(
         workspace = workspace_of(mock, session, workspace_id, WorkspacePermission.RUN)
         kernel = mock.runs.kernel(find_run(mock, workspace, "notebook", run_id))
     except MockError as error:
-        # A refused token is a 403 here and not a 401: clients stop retrying on either.
+        # A refused token is a 403 here, not a 401: clients stop retrying on either.
         status = 403 if isinstance(error, NotLoggedInError) else error.status
         await socket.send_denial_response(JSONResponse(error.body(), status_code=status))
         return

@@ -15,7 +15,7 @@ router = APIRouter(tags=["login"])
 
 
 class LoginRequest(BaseModel):
-    """What clients send to log in; the older ones only the first two."""
+    """What clients send to log in; older clients send only the first two."""
 
     username: str | None = None
     password: str | None = None
@@ -25,19 +25,19 @@ class LoginRequest(BaseModel):
 
 @router.get("/healthCheck")
 async def health_check(mock: TheMock) -> dict[str, Any]:
-    """Say that the server is there."""
+    """Report that the server is up."""
     return {"uptime": mock.uptime_seconds, "message": "OK", "date": now().isoformat()}
 
 
 @router.get("/login/auth_type")
 async def auth_type(mock: TheMock) -> dict[str, Any]:
-    """Say how users log in."""
+    """Return how users log in."""
     return {"auth_type": mock.settings.auth_type}
 
 
 @router.post("/login")
 async def log_in(login: LoginRequest, request: Request, mock: TheMock) -> dict[str, Any]:
-    """Open a session, or say where to log in when that is done elsewhere."""
+    """Open a session, or return where to log in if that is done elsewhere."""
     expected = mock.settings.auth_type
     if login.auth_type not in {None, expected}:
         raise BadRequestError(f"This server's auth_type is {expected}, not {login.auth_type}.")

@@ -1,4 +1,4 @@
-"""The lists of what there is to choose from: states, job types, languages, versions, roles."""
+"""The lists of available choices: states, job types, languages, versions, roles."""
 
 from typing import Any
 
@@ -44,7 +44,7 @@ async def run_states(_: TheSession) -> list[dict[str, Any]]:
 
 @router.get("/lookup_spark_job_type")
 async def job_types(_: TheSession) -> list[dict[str, Any]]:
-    """List the types of jobs; notebooks are one."""
+    """List the types of jobs, of which notebooks are one."""
     return [
         {"spark_job_type_id": number, "name": one, "display_name": one.display_name}
         for number, one in enumerate(JobType)
@@ -53,7 +53,7 @@ async def job_types(_: TheSession) -> list[dict[str, Any]]:
 
 @router.get("/lookup_spark_job_type_lang")
 async def languages(_: TheSession, job_type: Texts = None) -> list[dict[str, Any]]:
-    """List the languages of each type of job, of some types if wanted."""
+    """List the languages of each type of job, or of the given types."""
     return [
         {
             "spark_job_type_lang_id": number,

@@ -1,4 +1,4 @@
-"""A notebook's cells and outputs as the pages show them, in whichever form a client has saved them."""
+"""Reads a notebook's cells and outputs for the pages, in whichever form a client has saved them."""
 
 import re
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Cell:
 
 
 def cells_of(notebook: JSONObject) -> list[Cell]:
-    """Return a notebook's cells; what is none is left out, for clients decide what they save."""
+    """Return a notebook's cells, without anything else in their list: clients may save what they like."""
     return [
         Cell(
             _joined(cell.get("source", cell.get("code", ""))),

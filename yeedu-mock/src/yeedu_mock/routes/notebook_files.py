@@ -1,4 +1,4 @@
-"""Notebooks as files: what a run has, and what clients save back in each generation's form."""
+"""Notebooks as files: a run's own copy, and what clients save back in each generation's form."""
 
 import json
 from typing import Any, cast
@@ -63,7 +63,7 @@ async def update_notebook(
 
 
 def cells_v1(content: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return a notebook's cells in the form of the v1 generation; what is no cell is left out."""
+    """Return a notebook's cells in the form of the v1 generation, without what is not a cell."""
     return [_cell_v1(cast("dict[str, Any]", cell)) for cell in content["cells"] if isinstance(cell, dict)]
 
 
@@ -79,7 +79,7 @@ def _cell_v1(cell: dict[str, Any]) -> dict[str, Any]:
 
 
 def _saved(cell: Any) -> Any:
-    """Return a cell of v1 with the keys of the later generations besides its own."""
+    """Return a cell, adding to one of v1 the keys of the later generations."""
     fields = cast("dict[str, Any]", cell) if isinstance(cell, dict) else {}
     if "code" not in fields:
         return cast("Any", cell)
@@ -90,7 +90,7 @@ async def _read_notebook(request: Request) -> dict[str, Any]:
     """Return the notebook in a request's body.
 
     Raises:
-        TooLargeError: The body is over 32 MiB.
+        TooLargeError: The body is larger than 32 MiB.
         BadRequestError: It is not JSON with `cells`.
     """
     body = bytearray()
@@ -100,7 +100,7 @@ async def _read_notebook(request: Request) -> dict[str, Any]:
             raise TooLargeError("The notebook is larger than 32 MiB.")
     try:
         content: Any = json.loads(body)
-        # NaN and lone surrogates pass Python's parser, and could neither be kept nor be answered as JSON.
+        # NaN and lone surrogates pass Python's parser, but can be neither stored nor returned as JSON.
         json.dumps(content, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as error:
         raise BadRequestError("The notebook is not JSON.") from error

@@ -1,4 +1,4 @@
-"""The mock's own pages: what it holds, and the pages that UI links of runs and definitions open."""
+"""The mock's own pages: an overview, and the pages that UI links to runs and definitions open."""
 
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
@@ -36,7 +36,7 @@ RunType = Annotated[Literal["spark_job", "notebook"] | None, Query(alias="type")
 
 @router.get("/")
 async def overview(request: Request, mock: TheMock) -> Response:
-    """Show what this mock holds, as a page or as JSON."""
+    """Show what is in this mock, as a page or as JSON."""
     base = base_url(request, mock)
     definitions = [
         (definition, workspace)
@@ -87,7 +87,7 @@ async def notebook_page(
 async def run_page(
     tenant: str, workspace_id: Identifier, run_id: Identifier, mock: TheMock, kind: RunType = None
 ) -> Response:
-    """Show a run: its state, its logs, a notebook's outputs; while it runs, the page follows it."""
+    """Show a run's state, logs and notebook outputs; while it runs, the page follows it."""
     run = _run(mock, tenant, workspace_id, run_id, kind)
     return _run_page(mock, run, f"Run {run.id} of {run.definition_name}", LOG_STREAMS, is_whole=True)
 
@@ -113,7 +113,7 @@ async def run_logs_page(
 async def run_state(
     tenant: str, workspace_id: Identifier, run_id: Identifier, mock: TheMock, kind: RunType = None
 ) -> dict[str, Any]:
-    """Say what has become of a run, for its page."""
+    """Return when a run last changed and how long it took, for its page."""
     run = _run(mock, tenant, workspace_id, run_id, kind)
     return {"changed": run.modified_at.isoformat(), "duration": f"{run.duration_seconds:.1f} s"}
 
@@ -127,7 +127,7 @@ async def run_log(
     mock: TheMock,
     kind: RunType = None,
 ) -> Response:
-    """Return a run's log, or what its page lacks of it."""
+    """Return a run's log, or the part that its page does not have yet."""
     path = mock.runs.log_path(_run(mock, tenant, workspace_id, run_id, kind), stream)
     return whole_file(path) if path.exists() else PlainTextResponse("")
 
@@ -161,7 +161,7 @@ def _run_page(mock: Mock, run: Run, title: str, streams: Iterable[str], *, is_wh
 
 
 def _table_of(runs: list[Run]) -> dict[str, Any]:
-    """Return what a page with a table of runs shows; it is loaded anew while one of them lives."""
+    """Return the values of a page with a table of runs, which reloads while one of them has not ended."""
     lives = any(not run.status.is_terminal for run in runs)
     return {"runs": runs, "refresh_seconds": REFRESH_SECONDS if lives else None}
 

@@ -1,4 +1,4 @@
-"""Render the mock's pages. Every value is escaped, nothing is loaded from elsewhere, only our script runs."""
+"""Renders the mock's pages: values are escaped, nothing is loaded from elsewhere, only our script runs."""
 
 import secrets
 from typing import Any
@@ -28,7 +28,7 @@ WHY = {
 
 
 def definition_path(definition: Definition, tenant: str) -> str:
-    """Return the UI path of a job or notebook, which is also what users paste into their flows."""
+    """Return the UI path of a job or notebook, which users also paste into their flows."""
     kind = "job" if isinstance(definition, JobDefinition) else "notebook"
     return f"/tenant/{tenant}/workspace/{definition.workspace_id}/spark/{kind}/{definition.id}"
 
@@ -45,7 +45,7 @@ def run_path(run: Run) -> str:
 
 
 def why(run: Run) -> str:
-    """Return why a run has its state, where that is not plain."""
+    """Return why a run has its state, where that is not obvious."""
     return WHY.get((run.type, run.status)) or WHY.get((None, run.status), "")
 
 
@@ -65,9 +65,9 @@ def page(template: str, title: str, *, status_code: int = 200, **values: Any) ->
     """Return a page from a template.
 
     Args:
-        template: The template's name, without its ending.
-        title: What the page is called.
-        status_code: With which status it is answered.
+        template: The template's name, without its extension.
+        title: The page's title.
+        status_code: The answer's status.
         values: What the template shows.
     """
     nonce = secrets.token_urlsafe(16)

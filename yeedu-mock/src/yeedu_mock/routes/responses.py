@@ -27,7 +27,7 @@ ByteCount = Annotated[int | None, Query(ge=1)]
 
 
 def split_at_commas(value: Any) -> Any:
-    """Return the values of a query's key, which clients repeat or join by commas."""
+    """Return the values of a query's key, which clients repeat or separate by commas."""
     values = cast("list[Any]", value if isinstance(value, list) else [value])
     if not all(isinstance(one, str) for one in values):
         return cast("Any", value)
@@ -39,7 +39,7 @@ Ids = Annotated[list[int] | None, BeforeValidator(split_at_commas), Query()]
 
 READ_BLOCK_BYTES = 64 * 1024
 
-# Besides what cannot be quoted, what would lead a client that saves under the plain name into other folders.
+# What cannot be quoted, and what would lead a client that saves under the plain name into other folders.
 UNQUOTABLE = re.compile(r"[^ !#-.0-:<>-\[\]-~]")
 
 
@@ -58,7 +58,7 @@ def one_page(items: Sequence[Item], number: int, limit: int) -> dict[str, Any]:
 
 
 def found_page(items: Sequence[Item], number: int, limit: int, what: str) -> dict[str, Any]:
-    """Return one page of what was looked for, such as a `cluster`.
+    """Return one page of what was found; `what` names it, for example `cluster`.
 
     Raises:
         NotFoundError: Nothing was found.
@@ -69,10 +69,10 @@ def found_page(items: Sequence[Item], number: int, limit: int, what: str) -> dic
 
 
 class GrowingFile(FileResponse):
-    """A file, or a range of it, as it was when it was asked for: what is written meanwhile is left out."""
+    """A file, or a range of it, as it was when it was requested: what is written meanwhile is left out."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Send the response."""
         left, has_ended = 0, False
 
         async def send_no_more(message: Message) -> None:
@@ -94,10 +94,10 @@ class GrowingFile(FileResponse):
 async def log_file(
     mock: Mock, run: Run, stream: str, last_n_lines: int | None, file_size_bytes: int | None
 ) -> Response:
-    """Return a log as text, whole or its end; a run that has not started has an empty one.
+    """Return a log as text, whole or its end; a run that has not started has an empty log.
 
     Raises:
-        NotFoundError: There is none of this name, or switches say that it is missing.
+        NotFoundError: There is no such log, or switches say that it is missing.
     """
     switches = mock.control.switches
     path = mock.runs.log_path(run, stream)
@@ -113,25 +113,25 @@ async def log_file(
 
 
 def whole_file(path: Path, headers: dict[str, str] | None = None) -> Response:
-    """Return a log, or the range of it that is asked for."""
+    """Return a log, or the range of it that the request asks for."""
     return GrowingFile(path, headers=headers, media_type="text/plain; charset=utf-8", stat_result=path.stat())
 
 
 def size_of(path: Path) -> int:
-    """Return the size of a file in bytes; an absent one has none."""
+    """Return the size of a file in bytes; 0 if it does not exist."""
     return path.stat().st_size if path.exists() else 0
 
 
 def read_tail(
     path: Path, last_n_lines: int | None, file_size_bytes: int | None, end: int | None = None
 ) -> bytes:
-    """Return the last lines, or the last bytes, of a file that may be growing; of an absent one nothing.
+    """Return the last lines, or the last bytes, of a file that may be growing; empty if it does not exist.
 
     Args:
         path: The file.
         last_n_lines: How many lines; None for any number.
         file_size_bytes: How many bytes; None for any number.
-        end: Where the file is taken to end; None for where it does now.
+        end: The size at which to stop reading; None for the present size.
     """
     try:
         with path.open("rb") as file:
@@ -159,7 +159,7 @@ def tail_of(content: bytes, last_n_lines: int | None, file_size_bytes: int | Non
 
 
 def attachment(name: str) -> dict[str, str]:
-    """Return the header that makes an answer a file, whose name may hold anything."""
+    """Return the header that makes an answer a file; the name may contain anything."""
     plain_name = UNQUOTABLE.sub("_", name)
     disposition = f'attachment; filename="{plain_name}"'
     if plain_name != name:

@@ -1,4 +1,4 @@
-"""Runs as each generation shows them, and the lists of runs; switches hide fields, runs and orders."""
+"""Shows runs, and lists of them, in the form of each generation; switches hide some, and set the order."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -40,8 +40,8 @@ def run_v1(mock: Mock, run: Run) -> dict[str, Any]:
 def run_v2(mock: Mock, run: Run) -> dict[str, Any]:
     """Return a run in the form of the v2 generation.
 
-    What it is of stands in `job_conf` and what it was given in `runtime_arguments`, as yeedu-mcp-server reads
-    them, and besides at the top.
+    Its definition is in `job_conf` and its arguments are in `runtime_arguments`, where yeedu-mcp-server reads
+    them, and both are at the top level as well.
     """
     definition = definition_of(mock, run)
     language = definition.language if definition is not None else None
@@ -80,7 +80,7 @@ def run_v2(mock: Mock, run: Run) -> dict[str, Any]:
 
 
 def states_of(run: Run) -> list[dict[str, Any]]:
-    """Return the states a run has been in, the first one first."""
+    """Return the states that a run has been in, the oldest first."""
     ends = [state.at.isoformat() for state in run.states[1:]]
     return [
         {"run_id": run.id, "run_status": state.status, "start_time": state.at.isoformat(), "end_time": end}
@@ -89,7 +89,7 @@ def states_of(run: Run) -> list[dict[str, Any]]:
 
 
 def counts_by_state(runs: Sequence[Run]) -> dict[str, int]:
-    """Return how many runs have each state, and how many there are."""
+    """Return how many runs are in each state, and how many there are in total."""
     states = Counter(str(run.status) for run in runs)
     return {**{state: states[state] for state in RunStatus}, "TOTAL_JOB_COUNT": len(runs)}
 
@@ -100,7 +100,7 @@ def workflow_errors(run: Run) -> dict[str, Any]:
 
 
 def definition_of(mock: Mock, run: Run) -> Definition | None:
-    """Return what a run is of, if it is still there."""
+    """Return a run's definition, if it still exists."""
     return mock.store.get(JobDefinition if run.type == "job" else NotebookDefinition, run.definition_id)
 
 
@@ -108,7 +108,7 @@ def find_run(mock: Mock, workspace: Workspace, kind: type_of_run, identifier: in
     """Return a run of a workspace.
 
     Raises:
-        UnknownIdError: It has no such run.
+        UnknownIdError: The workspace has no such run.
     """
     for run in mock.store.all(Run):
         if (run.id, run.type, run.workspace_id) == (identifier, kind, workspace.id) and _is_there(mock, run):
@@ -124,10 +124,10 @@ def list_runs(
     *,
     none_is_an_error: bool,
 ) -> list[Run]:
-    """Return the runs of a workspace that are wanted, in the order of every list of them.
+    """Return the wanted runs of a workspace, in the order that a switch sets.
 
     Raises:
-        NotFoundError: There is none, and that is an error.
+        NotFoundError: There is none, and the caller or a switch makes that an error.
     """
     found = [
         run

@@ -1,4 +1,4 @@
-"""Runs in the v2 generation, where `run_id` is an execution; jobs and notebooks differ in names only."""
+"""Runs in the v2 generation, where `run_id` names an execution; jobs and notebooks differ only in names."""
 
 from typing import Any, Literal
 
@@ -33,14 +33,14 @@ from yeedu_mock.state.records import JobDefinition, NotebookDefinition, Run
 
 
 class StartJob(StartOptions):
-    """What starts a job run."""
+    """The body of a request that starts a job run."""
 
     job_id: int | None = None
     job_name: str | None = None
 
 
 class StartNotebook(StartOptions):
-    """What starts a notebook run."""
+    """The body of a request that starts a notebook run."""
 
     notebook_id: int | None = None
     notebook_name: str | None = None
@@ -58,7 +58,7 @@ def run_routes(kind: Literal["job", "notebook"]) -> APIRouter:
 
     @router.get("/run/{run_id:identifier}/status")
     async def status(run_id: Identifier, workspace: TheWorkspace, mock: TheMock) -> list[dict[str, Any]]:
-        """List the states a run has been in, the first one first."""
+        """List the states that a run has been in, the oldest first."""
         return states_of(find_run(mock, workspace, kind, run_id))
 
     @router.get("/run/{run_id:identifier}/log/{stream}")
@@ -70,11 +70,11 @@ def run_routes(kind: Literal["job", "notebook"]) -> APIRouter:
         last_n_lines: LineCount = None,
         file_size_bytes: ByteCount = None,
     ) -> Response:
-        """Return a run's output so far; a notebook's holds what its cells have printed."""
+        """Return a run's output so far; a notebook's is what its cells have printed."""
         run = find_run(mock, workspace, kind, run_id)
         return await log_file(mock, run, stream, last_n_lines, file_size_bytes)
 
-    # Jobs are stopped and notebooks killed; clients that mix the two up mean the same.
+    # Jobs are stopped and notebooks are killed; clients that mix the two up mean the same.
     @router.post("/run/stop/{run_id:identifier}", status_code=201)
     @router.post("/run/kill/{run_id:identifier}", status_code=201)
     async def stop(run_id: Identifier, workspace: TheWorkspace, mock: TheMock) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def run_routes(kind: Literal["job", "notebook"]) -> APIRouter:
         page_number: PageNumber = 1,
         limit: PageLimit = 100,
     ) -> dict[str, Any]:
-        """List runs; a search that finds nothing is a 404."""
+        """List runs; a search without results is a 404."""
         ids, name = (job_ids, job_name) if kind == "job" else (notebook_ids, notebook_name)
 
         def is_wanted(run: Run) -> bool:
@@ -164,7 +164,7 @@ async def run_of_application(application_id: str, workspace: TheWorkspace, mock:
 
 
 def _is_of(mock: Mock, run: Run, types: list[str] | None, languages: list[str] | None) -> bool:
-    """Return whether what a run is of has one of the types and languages; none given means any."""
+    """Return whether a run's definition has one of the types and languages; none given means any."""
     definition = definition_of(mock, run)
     if definition is None:
         return not types and not languages

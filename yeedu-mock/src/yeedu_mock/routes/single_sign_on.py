@@ -1,4 +1,4 @@
-"""Stand in for the identity provider: a page where a user logs in and is shown a token to paste."""
+"""Stands in for the identity provider: a page where a user logs in and gets a token to paste."""
 
 from urllib.parse import parse_qs
 
@@ -23,7 +23,7 @@ async def form() -> Response:
 
 @router.post(PATH)
 async def log_in(request: Request, mock: TheMock) -> Response:
-    """Show a token to whoever knows the password."""
+    """Show a token if the password is right."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk

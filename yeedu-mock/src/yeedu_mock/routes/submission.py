@@ -1,4 +1,4 @@
-"""Start a run, whichever generation asks for it."""
+"""Starts a run, for requests of every generation."""
 
 import asyncio
 import copy
@@ -18,7 +18,7 @@ POLL_SECONDS = 0.02
 
 
 class StartOptions(BaseModel):
-    """What every request that starts a run may carry besides the definition's id or name."""
+    """What every request that starts a run may contain besides the definition's id or name."""
 
     arguments: str | None = Field(default=None, max_length=100_000)
     conf: list[str] | None = Field(default=None, max_length=1000)
@@ -44,7 +44,7 @@ class Submission:
 
         Raises:
             ConflictError: The definition, its workspace or its cluster refuses it.
-            AbandonedError: The client has gone, and that is not to start anything.
+            AbandonedError: The client has gone, and switches say that nothing starts then.
         """
         switches = self._mock.control.switches
         self._refuse_switched_off(definition)
@@ -89,7 +89,7 @@ class Submission:
                 )
 
     async def _cluster_runs(self, definition: JobDefinition | NotebookDefinition) -> None:
-        """Return once the cluster runs; what is bound to none needs none."""
+        """Wait until the cluster runs; a definition that is bound to none needs none."""
         switches = self._mock.control.switches
         cluster = self._cluster(definition)
         if cluster is None or switches.stopped_cluster == "ignore":

@@ -17,7 +17,7 @@ DEFAULT_TOKEN_TIMEOUT = "30 days"  # noqa: S105 - how long a token lasts, not a 
 
 
 class TokenRequest(BaseModel):
-    """What makes a personal token."""
+    """The body of a request for a personal token."""
 
     description: str | None = Field(default=None, max_length=1000)
     timeout: str | int | None = None
@@ -25,7 +25,7 @@ class TokenRequest(BaseModel):
 
 @router.get("/info")
 async def user_info(mock: TheMock, session: TheSession) -> dict[str, Any]:
-    """Say who is logged in."""
+    """Return who is logged in."""
     user = mock.sessions.user(session)
     return {
         "user_id": user.id,
@@ -37,7 +37,7 @@ async def user_info(mock: TheMock, session: TheSession) -> dict[str, Any]:
 
 @router.get("/info/roles")
 async def roles(mock: TheMock, session: TheSession, tenant_id: str | None = None) -> dict[str, Any]:
-    """Say what the user may do, in one tenant or in all of theirs."""
+    """Return the user's roles, in one tenant or in all of theirs."""
     user = mock.sessions.user(session)
     if tenant_id is not None and tenant_id not in user.tenants:
         raise NotFoundError(f"The user does not belong to a tenant {tenant_id}.")
@@ -61,7 +61,7 @@ async def tenants(
     page_number: PageNumber = 1,
     limit: PageLimit = 100,
 ) -> dict[str, Any]:
-    """List the user's tenants; finding none is a 404."""
+    """List the user's tenants; 404 if there are none."""
     allowed = mock.sessions.user(session).tenants
     found = [
         {"tenant_id": tenant.uuid, "name": tenant.name}
@@ -73,7 +73,7 @@ async def tenants(
 
 @router.post("/token", status_code=201)
 async def create_token(request: TokenRequest, mock: TheMock, session: TheSession) -> dict[str, Any]:
-    """Make a personal token; it is shown this once."""
+    """Create a personal token, which is shown only once."""
     seconds = timeout_seconds(DEFAULT_TOKEN_TIMEOUT if request.timeout is None else request.timeout)
     user = mock.sessions.user(session)
     opened, token = mock.sessions.open(user, seconds, description=request.description or "")

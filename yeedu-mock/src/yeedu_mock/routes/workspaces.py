@@ -38,7 +38,7 @@ async def workspaces(
     page_number: PageNumber = 1,
     limit: PageLimit = 100,
 ) -> dict[str, Any]:
-    """List the workspaces that the user may look at; finding none is a 404."""
+    """List the workspaces that the user may view; 404 if there are none."""
     user = mock.sessions.user(session)
     found = [
         shown(mock, workspace)
@@ -92,13 +92,13 @@ async def enable(request: Request, found: WorkspaceToManage, mock: TheMock) -> d
 
 @router.get("/workspace/stats")
 async def stats(found: WorkspaceToView, mock: TheMock) -> dict[str, Any]:
-    """Count what a workspace holds."""
+    """Count a workspace's jobs, notebooks and runs."""
     runs = [run for run in mock.store.all(Run) if run.workspace_id == found.id]
     return {**shown(mock, found), **counts_by_state(runs)}
 
 
 def refuse_taken(mock: Mock, tenant: str, name: str) -> None:
-    """Do nothing if a tenant has no workspace of this name.
+    """Check that a tenant has no workspace of this name.
 
     Raises:
         ConflictError: It has one.
@@ -108,7 +108,7 @@ def refuse_taken(mock: Mock, tenant: str, name: str) -> None:
 
 
 def add_workspace(mock: Mock, workspace: Workspace, user: User) -> Workspace:
-    """Keep a new workspace, and let its user manage it."""
+    """Store a new workspace, and let its user manage it."""
     workspace.is_open = False
     workspace.created_by = user.username
     mock.store.add(workspace)
@@ -119,7 +119,7 @@ def add_workspace(mock: Mock, workspace: Workspace, user: User) -> Workspace:
 
 
 def shown(mock: Mock, workspace: Workspace) -> dict[str, Any]:
-    """Return a workspace as the API answers it."""
+    """Return a workspace in the API's form."""
     kinds = {"job_count": JobDefinition, "notebook_count": NotebookDefinition}
     counts = {
         name: sum(record.workspace_id == workspace.id for record in mock.store.all(kind))

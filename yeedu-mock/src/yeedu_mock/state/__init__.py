@@ -1,1 +1,1 @@
-"""What the mock knows: records, the store that keeps them, sessions, seeds."""
+"""The mock's state: records, the store that keeps them, sessions, seeds."""

@@ -15,7 +15,7 @@ class RunStatus(StrEnum):
     TERMINATED = "TERMINATED"
     STOPPING = "STOPPING"
     STOPPED = "STOPPED"
-    KILLED = "KILLED"  # which no client but the operators knows; a switch has runs end so
+    KILLED = "KILLED"  # only the operators know it; a switch makes runs end with it
 
     @property
     def is_terminal(self) -> bool:
@@ -38,7 +38,7 @@ class ClusterStatus(StrEnum):
 
 
 class JobType(StrEnum):
-    """What a job is, as the API spells it; a notebook counts as one."""
+    """The types of jobs, as the API spells them; a notebook counts as one."""
 
     SPARK_JOB = "SPARK_JOB"
     JAR = "JAR"
@@ -49,12 +49,12 @@ class JobType(StrEnum):
 
     @property
     def display_name(self) -> str:
-        """What the user interface calls it, and some clients filter by."""
+        """The name in the user interface, by which some clients filter."""
         return JOB_TYPE_NAMES[self]
 
     @classmethod
     def of(cls, name: str) -> str:
-        """Return the type of either name; what is none is returned as it is."""
+        """Return the type with this display name; any other name is returned unchanged."""
         return next((one for one in cls if name.casefold() == one.display_name.casefold()), name)
 
 
@@ -76,7 +76,7 @@ LANGUAGE_NAMES = {
 
 
 class WorkspacePermission(IntEnum):
-    """What someone may do in a workspace; each holds the lesser ones, its value is the `permission_id`."""
+    """What someone may do in a workspace; each includes the lesser ones. The value is the `permission_id`."""
 
     VIEW = 1
     RUN = 2

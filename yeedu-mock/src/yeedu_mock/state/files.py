@@ -1,6 +1,6 @@
 """The files of workspaces: records in the store, bytes in one folder, under the records' ids.
 
-A notebook counts as a file of its workspace, too; what it holds is changed through the notebook alone.
+A notebook counts as a file of its workspace too; its content is changed only through the notebook.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class WorkspaceFiles:
 
     Args:
         store: Where their records are kept.
-        folder: Where their bytes are kept; created when absent.
+        folder: Where their bytes are kept; created if missing.
     """
 
     def __init__(self, store: Store, folder: Path) -> None:
@@ -42,7 +42,7 @@ class WorkspaceFiles:
             left_over.unlink(missing_ok=True)
 
     def all(self, workspace: Workspace) -> list[WorkspaceFile]:
-        """Return a workspace's files, folders and notebooks in the order of their paths."""
+        """Return a workspace's files, folders and notebooks, sorted by path."""
         kept = [file for file in self._store.all(WorkspaceFile) if file.workspace_id == workspace.id]
         notebooks = [
             _file_of(notebook)
@@ -56,7 +56,7 @@ class WorkspaceFiles:
 
         Raises:
             BadRequestError: Neither is given.
-            NotFoundError: The workspace has none.
+            NotFoundError: The workspace has no such file.
         """
         if file_id is None and path is None:
             raise BadRequestError("Give the id of the file, or its path.")
@@ -68,7 +68,7 @@ class WorkspaceFiles:
         raise NotFoundError(f"There is no file {called} in the workspace {workspace.id}.")
 
     def below(self, workspace: Workspace, folder: str, *, is_recursive: bool) -> list[WorkspaceFile]:
-        """Return what is in a folder, at any depth when `is_recursive`.
+        """Return what is in a folder; with `is_recursive`, at any depth.
 
         Raises:
             NotFoundError: The workspace has no such folder.
@@ -79,10 +79,10 @@ class WorkspaceFiles:
         return [file for file in found if is_recursive or parent_of(file.path) == folder]
 
     def content(self, file: WorkspaceFile) -> Path:
-        """Return where a file's bytes are.
+        """Return the path of a file's bytes.
 
         Raises:
-            NotFoundError: Somebody has removed them from the state directory.
+            NotFoundError: They were removed from the state directory.
         """
         path = self._folder / str(file.id)
         if not path.is_file():
@@ -90,17 +90,17 @@ class WorkspaceFiles:
         return path
 
     def new_upload(self) -> Path:
-        """Return a path to write bytes to, for `add_file` to take over."""
+        """Return a path to write bytes to, which `add_file` then takes over."""
         return self._folder / f"{UPLOAD_PREFIX}{secrets.token_hex(8)}"
 
     def add_file(
         self, workspace: Workspace, path: str, uploaded: Path, username: str, *, overwrite: bool
     ) -> WorkspaceFile:
-        """Take over uploaded bytes as a file; the folders it is in are made where they are missing.
+        """Take over uploaded bytes as a file, creating the folders above it that are missing.
 
         Raises:
-            ConflictError: There is something else, or a file that is not to be overwritten.
-            TooLargeError: It, or the workspace with it, would be too large.
+            ConflictError: Something else is there, or a file, and `overwrite` is off.
+            TooLargeError: The workspace would be too large, or have too many files.
         """
         size = uploaded.stat().st_size
         present = self._at(workspace, path)
@@ -116,10 +116,10 @@ class WorkspaceFiles:
         return file
 
     def add_folder(self, workspace: Workspace, path: str, username: str, *, overwrite: bool) -> WorkspaceFile:
-        """Make a folder, and those it is in.
+        """Create a folder, and the missing ones above it.
 
         Raises:
-            ConflictError: There is a file, or a folder; with `overwrite`, a folder is left as it is.
+            ConflictError: A file or a folder is there; with `overwrite`, a folder is left as it is.
         """
         present = self._at(workspace, path)
         if present is not None and present.is_folder and overwrite:
@@ -133,10 +133,10 @@ class WorkspaceFiles:
         )
 
     def remove(self, workspace: Workspace, file: WorkspaceFile) -> list[WorkspaceFile]:
-        """Remove a file, or a folder and all in it; return what was removed.
+        """Remove a file, or a folder with everything in it; return what was removed.
 
         Raises:
-            ConflictError: A notebook is among it.
+            ConflictError: It is, or contains, a notebook.
         """
         removed = self._with_content(workspace, file)
         for one in removed:
@@ -147,10 +147,10 @@ class WorkspaceFiles:
     def move(
         self, workspace: Workspace, file: WorkspaceFile, destination: str, username: str, *, overwrite: bool
     ) -> WorkspaceFile:
-        """Give a file, or a folder with all in it, another path.
+        """Move a file, or a folder with everything in it, to another path.
 
         Raises:
-            ConflictError: A notebook is among it, or something is at the destination.
+            ConflictError: It is, or contains, a notebook; or something is at the destination.
         """
         moved = self._with_content(workspace, file)
         self._clear(workspace, file, destination, overwrite=overwrite)
@@ -164,7 +164,7 @@ class WorkspaceFiles:
     def copy(
         self, workspace: Workspace, file: WorkspaceFile, destination: str, username: str, *, overwrite: bool
     ) -> WorkspaceFile:
-        """Copy a file, a notebook's content, or a folder with all in it.
+        """Copy a file, a notebook's content, or a folder with everything in it.
 
         Raises:
             ConflictError: Something is at the destination.

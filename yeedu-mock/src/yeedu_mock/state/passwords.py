@@ -1,4 +1,4 @@
-"""Hash passwords, so that the database holds none."""
+"""Hashes passwords, so that the database contains none."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def hash_password(password: str) -> str:
 
 
 class PasswordCheck:
-    """Compares passwords with hashes; what was right once is known again without the slow hash."""
+    """Compares passwords with hashes; a password that was right once is recognized without the slow hash."""
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)

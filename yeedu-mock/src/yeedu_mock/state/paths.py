@@ -1,4 +1,4 @@
-"""Paths of workspace files: text that is looked up, never a path of the machine."""
+"""Paths of workspace files: keys to look up, never paths on the machine."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ MAX_PATH_CHARACTERS = 1000
 
 
 def absolute(path: str) -> str:
-    """Return a path in the one form under which files are kept: `/a/b`, or `/` for the root.
+    """Return a path in the only form in which files are stored: `/a/b`, or `/` for the root.
 
     Raises:
-        BadRequestError: It leads upwards, is too long, or holds characters that no file can have.
+        BadRequestError: It leads upwards, is too long, or contains characters that no path may have.
     """
     parts = [part for part in path.split("/") if part not in {"", "."}]
     if ".." in parts:
@@ -25,7 +25,7 @@ def absolute(path: str) -> str:
 
 
 def join(folder: str, name: str) -> str:
-    """Return the path of something in a folder; both are in the form of `absolute`."""
+    """Return the path of something in a folder; both have the form of `absolute`."""
     return f"{folder.rstrip('/')}/{name.lstrip('/')}"
 
 

@@ -1,7 +1,7 @@
-"""What a user may do in a workspace, from looking at it to deciding who else may.
+"""Decides what a user may do in a workspace, from viewing it to managing who else may.
 
-The samples' workspaces are open to their tenants until somebody is given access to one; a workspace that
-somebody makes is theirs to manage, and nobody else's. Administrators may do everything.
+The samples' workspaces are open to their tenants until somebody is given access to one. A new workspace can
+be managed only by the user who created it. Administrators may do everything.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ DESCRIPTIONS = {
 
 
 def permission_needed(method: str, path: str) -> WorkspacePermission:
-    """Return what a request below `/workspace/{workspace_id}` needs; a websocket's method is `WS`."""
+    """Return the permission that a request below `/workspace/{workspace_id}` needs."""
     if method == "GET":
         return WorkspacePermission.VIEW
     if OF_RUNS.search(path) or (method == "POST" and STARTS_OR_CREATES.search(path)):
@@ -41,7 +41,7 @@ def permission_needed(method: str, path: str) -> WorkspacePermission:
 
 
 def permission_of(store: Store, user: User, workspace: Workspace) -> WorkspacePermission | None:
-    """Return the highest permission that a user has in a workspace of a tenant of theirs."""
+    """Return a user's highest permission in a workspace of one of the user's tenants; None without any."""
     if user.is_admin:
         return WorkspacePermission.MANAGE
     given = [access for access in store.all(WorkspaceAccess) if access.workspace_id == workspace.id]

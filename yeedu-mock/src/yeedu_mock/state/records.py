@@ -1,4 +1,4 @@
-"""The records the mock keeps, one class per noun."""
+"""The records that the mock keeps, one class per kind."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def now() -> datetime:
 class Record(BaseModel):
     """Anything the store keeps.
 
-    An `id` is unique over all kinds, so that mixed-up ids find nothing, unless a switch has those of jobs and
-    notebooks coincide; the `key`, which nobody outside the mock sees, is always unique.
+    An `id` is unique across all kinds, so that mixed-up ids find nothing, unless a switch makes those of jobs
+    and notebooks coincide. The `key`, which nobody outside the mock sees, is always unique.
     """
 
     kind: ClassVar[str]
@@ -119,7 +119,7 @@ class WorkspaceFile(Record):
 
 
 class ClusterConf(Record):
-    """What clusters are made after: a machine type and what belongs to it."""
+    """The configuration of clusters: a machine type and its settings."""
 
     kind: ClassVar[str] = "cluster_conf"
 
@@ -131,7 +131,7 @@ class ClusterConf(Record):
 
 
 class ClusterEvent(BaseModel):
-    """A state that a cluster has come to."""
+    """A state that a cluster has entered."""
 
     status: ClusterStatus
     at: datetime = Field(default_factory=now)
@@ -179,7 +179,7 @@ class Definition(Record):
 
     @property
     def max_concurrency(self) -> int:
-        """How many runs there may be at a time; 0 for any number."""
+        """The maximum number of concurrent runs; 0 for any number."""
         limit = self.settings.get("max_concurrency")
         return limit if isinstance(limit, int) and limit > 0 else 0
 
@@ -203,7 +203,7 @@ class NotebookDefinition(Definition):
 
 
 class RunState(BaseModel):
-    """A state that a run has come to."""
+    """A state that a run has entered."""
 
     status: RunStatus
     at: datetime = Field(default_factory=now)

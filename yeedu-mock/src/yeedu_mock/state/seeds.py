@@ -1,4 +1,4 @@
-"""Fill an empty store with the tenant, the user and the samples that every fresh mock has."""
+"""Fills an empty store with the tenants, the user and the samples that every new mock has."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ SAMPLE_NOTEBOOKS = {201: "hello_notebook", 202: "failing_notebook"}
 
 
 def seed(store: Store, username: str, password: str) -> None:
-    """Add the seeds to an empty store; in one that holds them, only set the user's password.
+    """Add the seeds to an empty store; if it already has them, only set the user's password.
 
     Args:
         store: The store to fill.
-        username: Who may log in.
-        password: With which password.
+        username: The user who may log in.
+        password: That user's password.
     """
     if store.get(Workspace, DEMO_WORKSPACE_ID) is None:
         _seed_demo_tenant(store)

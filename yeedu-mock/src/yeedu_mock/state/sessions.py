@@ -1,4 +1,4 @@
-"""Log users in and out; a session is known by its token and remembers the tenant it selected."""
+"""Logs users in and out; a session is identified by its token, and has the tenant that it selected."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 DEFAULT_TIMEOUT = "48h"
 SECONDS_PER_UNIT = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 TIMEOUT = re.compile(r"\s*(\d{1,9})\s*([a-z]*)\s*", re.IGNORECASE)
-# Clients that never log out, with sessions that never end, are among the published ones.
+# Some published clients never log out, and their sessions never end.
 MAX_LOGINS = 500
 MAX_TIMEOUT_SECONDS = 10 * 365 * 86400
 
@@ -42,8 +42,8 @@ class Sessions:
         """Open a session and return its token.
 
         Args:
-            username: Who.
-            password: Their password.
+            username: The user.
+            password: The user's password.
             timeout: How long it lasts: `infinity`, `48h` (default), `2 days`, `1700s`, or a number of hours.
 
         Raises:
@@ -52,7 +52,7 @@ class Sessions:
         """
         seconds = timeout_seconds(timeout)
         user = next((user for user in self._store.all(User) if user.username == username), None)
-        # An unknown user costs the same time as a wrong password.
+        # An unknown user takes the same time as a wrong password.
         known_hash = user.password_hash if user else self._nobody
         if not self._passwords.is_password(password, known_hash) or user is None:
             raise NotLoggedInError("The user name or the password is wrong.", code="RFA-000002")
@@ -61,7 +61,7 @@ class Sessions:
     def open(self, user: User, seconds: float | None, description: str | None = None) -> tuple[Session, str]:
         """Open a session for a user without asking for a password; return it and its token.
 
-        Sessions whose time is up are forgotten, and the user's oldest ones where there are too many.
+        Expired sessions are forgotten, and so are the user's oldest ones if there are too many.
         """
         self._forget_old(user)
         token = self._new_token(user, seconds)
@@ -75,7 +75,7 @@ class Sessions:
         """Return the session of a token.
 
         Raises:
-            NotLoggedInError: There is no token, or no living session for it.
+            NotLoggedInError: There is no token, or its session does not exist or has expired.
         """
         if not token:
             raise NotLoggedInError("Auth Token not found")
@@ -89,14 +89,14 @@ class Sessions:
         raise self._expired()
 
     def user(self, session: Session) -> User:
-        """Return whose session it is."""
+        """Return the user of a session."""
         user = self._store.get(User, session.user_id)
         if user is None:
             raise self._expired()
         return user
 
     def tenant(self, session: Session) -> str | None:
-        """Return the tenant a session has selected, or None."""
+        """Return the tenant that a session has selected, or None."""
         if session.tenant is None and not self._switches.tenant_required:
             return next(iter(self.user(session).tenants), None)
         return session.tenant
@@ -132,7 +132,7 @@ class Sessions:
         self._store.remove(session)
 
     def expire_all(self) -> None:
-        """End every session as if its time were up."""
+        """End every session, as if it had expired."""
         for session in self._store.all(Session):
             self._store.remove(session)
 
@@ -152,7 +152,7 @@ class Sessions:
         )
 
     def _new_token(self, user: User, seconds: float | None) -> str:
-        """Return a token in the form of a JWT; whether it is valid is decided by the store alone."""
+        """Return a token in the form of a JWT; only the store decides whether it is valid."""
         issued = int(time.time())
         claims: dict[str, object] = {"user_id": user.id, "iat": issued, "jti": secrets.token_urlsafe(24)}
         if seconds is not None:
@@ -163,10 +163,10 @@ class Sessions:
 
 
 def timeout_seconds(timeout: object) -> float | None:
-    """Return the seconds a session's `timeout` means, None for `infinity`.
+    """Return a session's `timeout` in seconds; None for `infinity`.
 
     Raises:
-        BadRequestError: It cannot be read.
+        BadRequestError: The timeout cannot be read.
     """
     text = str(DEFAULT_TIMEOUT if timeout is None else timeout).strip()
     if text.casefold() == "infinity":

@@ -1,7 +1,7 @@
-"""Keep every record in SQLite, and in memory for reading.
+"""Keeps every record in SQLite, and in memory for reading.
 
-One table holds all kinds, so SQLite's own counter gives definitions and runs ids that never coincide, unless
-that is asked for.
+One table contains all kinds, so SQLite's own counter gives definitions and runs ids that never coincide,
+unless a switch asks for that.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Store:
     """All records of one mock; used from one thread, the server's event loop.
 
     Args:
-        path: The database file; created when absent.
+        path: The database file; created if missing.
         switches: Say whether jobs and notebooks share ids.
     """
 
@@ -78,7 +78,7 @@ class Store:
             self._records[kind][identifier] = record
 
     def add(self, record: RecordType) -> RecordType:
-        """Keep a new record and give it an id, unless it carries a fixed one already."""
+        """Store a new record and give it an id, unless it already has a fixed one."""
         twin = 0 if record.id else self._id_of_a_twin(record)
         cursor = self._database.execute(
             "INSERT INTO records (id, kind, body) VALUES (?, ?, ?)",
@@ -91,7 +91,7 @@ class Store:
         return record
 
     def save(self, record: Record) -> None:
-        """Write a changed record, or a changed copy of one."""
+        """Store a changed record, or a changed copy of one."""
         record.modified_at = now()
         if record.key in self._records[record.kind]:
             self._records[record.kind][record.key] = record
@@ -103,7 +103,7 @@ class Store:
         self._records[record.kind].pop(record.key, None)
 
     def get(self, kind: type[RecordType], identifier: int) -> RecordType | None:
-        """Return the record of this kind and id, or None."""
+        """Return the record with this kind and id, or None."""
         records = self._of(kind)
         record = records.get(identifier)
         if record is not None and record.id == identifier:
@@ -115,7 +115,7 @@ class Store:
         return [*self._of(kind).values()]
 
     def reserve_ids(self, first_free: int) -> None:
-        """Give the next record the id `first_free`, unless ids have got further already."""
+        """Give the next record at least the id `first_free`."""
         self._database.execute(
             "UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'records'", (first_free - 1,)
         )
@@ -139,7 +139,7 @@ class Store:
         )
 
     def _id_of_a_twin(self, record: Record) -> int:
-        """Return the id of the latest job (run) that no notebook (run) shares, or the reverse; else 0."""
+        """Return the latest id of the other kind, job or notebook (or run of one), without a twin; else 0."""
         if self._switches is None or not self._switches.coinciding_ids:
             return 0
         match record:

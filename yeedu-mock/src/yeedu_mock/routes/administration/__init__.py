@@ -1,4 +1,4 @@
-"""What only people and their tools call: files, transfer, cluster configurations, who may do what.
+"""Routes that only people and their tools call: files, export and import, cluster configurations, access.
 
-No operator needs any of it.
+No operator needs them.
 """

@@ -38,7 +38,7 @@ MACHINE_TYPES = {
 
 
 class ClusterConfRequest(BaseModel):
-    """The fields of a cluster configuration that the mock acts on; others are kept and echoed."""
+    """The fields of a cluster configuration that the mock acts on; others are stored and returned."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -80,7 +80,7 @@ async def confs(
     page_number: PageNumber = 1,
     limit: PageLimit = 100,
 ) -> dict[str, Any]:
-    """List cluster configurations; finding none is a 404."""
+    """List cluster configurations; 404 if there are none."""
     found = [
         shown(conf)
         for conf in mock.store.all(ClusterConf)
@@ -132,7 +132,7 @@ async def edit(request: ClusterConfRequest, found: ConfInQuery, mock: TheMock) -
 
 @router.delete("/conf")
 async def delete(found: ConfInQuery, mock: TheMock) -> dict[str, Any]:
-    """Delete a cluster configuration that no cluster is made after."""
+    """Delete a cluster configuration that no cluster uses."""
     for cluster in mock.store.all(Cluster):
         if cluster.conf_id == found.id and cluster.status != "DESTROYED":
             raise ConflictError(f"The cluster {cluster.id} is made after this configuration.")
@@ -146,7 +146,7 @@ def machine_of(conf: ClusterConf) -> MachineType:
 
 
 def shown(conf: ClusterConf) -> dict[str, Any]:
-    """Return a cluster configuration as the API answers it."""
+    """Return a cluster configuration in the API's form."""
     return {
         **conf.settings,
         "cluster_conf_id": conf.id,

@@ -1,4 +1,4 @@
-"""The history of a cluster: its states, its errors and logs, and those of its one node."""
+"""The history of a cluster: its states, its errors and logs, and the events of its only node."""
 
 from typing import Any, Literal
 
@@ -28,7 +28,7 @@ ONLY_NODE = 0
 async def states(
     found: ClusterInQuery, page_number: PageNumber = 1, limit: PageLimit = 100
 ) -> dict[str, Any]:
-    """List the states a cluster has been in, the latest first."""
+    """List the states that a cluster has been in, the latest first."""
     events = _events(found)
     ends = [event.at.isoformat() for event in events[1:]]
     states = [
@@ -51,7 +51,7 @@ async def node_events(
     page_number: PageNumber = 1,
     limit: PageLimit = 100,
 ) -> dict[str, Any]:
-    """List what has become of a cluster's one node, the latest first."""
+    """List the events of a cluster's only node, the latest first."""
     events = [
         {
             "cluster_id": found.id,

@@ -1,4 +1,4 @@
-"""Users and groups of the selected tenant, for its administrators to look up."""
+"""Lets administrators look up users and groups of the selected tenant."""
 
 from typing import Annotated, Any
 
@@ -33,7 +33,7 @@ AdministeredTenant = Annotated[str, Depends(_administered)]
 
 
 def directory_routes(kind: Kind) -> APIRouter:
-    """Return the routes of one kind of people."""
+    """Return the routes for users, or for groups."""
     router = APIRouter(prefix="/platform/shared/admin", tags=["users"])
     name_in_query = Query(alias=NAME_KEYS[kind])
     others: Kind = "group" if kind == "user" else "user"
@@ -47,7 +47,7 @@ def directory_routes(kind: Kind) -> APIRouter:
         page_number: PageNumber = 1,
         limit: PageLimit = 100,
     ) -> dict[str, Any]:
-        """List users, of one group if wanted, or groups, of one user if wanted."""
+        """List users, or those of one group; or groups, or those of one user."""
         found = _people(mock, kind, tenant, others, other_id)
         return one_page([shown(person) for person in found], page_number, limit)
 
@@ -60,13 +60,13 @@ def directory_routes(kind: Kind) -> APIRouter:
         page_number: PageNumber = 1,
         limit: PageLimit = 100,
     ) -> dict[str, Any]:
-        """List whom a part of the name fits; finding nobody is a 404."""
+        """List those whose name contains `name`; 404 if there are none."""
         found = search(_people(mock, kind, tenant, others, other_id), name)
         return one_page([shown(person) for person in found], page_number, limit)
 
     @router.get(f"/match/{kind}/{{name}}")
     async def match(name: str, mock: TheMock, tenant: AdministeredTenant) -> dict[str, Any]:
-        """Return who is called exactly so."""
+        """Return the one with exactly this name."""
         return shown(with_name(mock, kind, tenant, name))
 
     return router

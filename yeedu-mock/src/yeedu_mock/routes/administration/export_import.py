@@ -1,4 +1,4 @@
-"""Export jobs, notebooks and whole workspaces as `.yeedu` files, and import such files."""
+"""Exports jobs, notebooks and whole workspaces as `.yeedu` files, and imports such files."""
 
 from typing import Annotated, Any
 
@@ -33,7 +33,7 @@ KINDS: dict[str, type[JobDefinition] | type[NotebookDefinition]] = {
     "jobs": JobDefinition,
     "notebooks": NotebookDefinition,
 }
-# What an export says of where it comes from, and the mock decides anew.
+# What an export says about its origin, and an import sets afresh.
 OF_THE_ORIGINAL = {
     *("job_id", "notebook_id", "workspace_id", "spark_job_type"),
     *("created_by", "created_at", "modified_by", "modified_at"),
@@ -48,7 +48,7 @@ class WorkspaceDescription(BaseModel):
 
 
 class WorkspaceImport(BaseModel):
-    """What a `.yeedu` file holds: a workspace's export, or that of one job or notebook."""
+    """What a `.yeedu` file contains: the export of a workspace, or of one job or notebook."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -68,14 +68,14 @@ class WorkspaceImport(BaseModel):
 
 
 class Target:
-    """The workspace that is imported into, and what is to be kept there.
+    """The workspace to import into, and the drafts to store there.
 
     Args:
         mock: The mock.
-        session: Whose import it is.
+        session: The session that imports.
         workspace: The workspace; one without an id is new.
         cluster_id: The cluster to bind everything to; None keeps the exported ones.
-        overwrite: Whether what has the name of an imported job or notebook is replaced.
+        overwrite: Whether to replace existing jobs and notebooks of the same name.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class Target:
         self.drafts: list[AnyDefinition] = []
 
     def prepare(self, kind: type[JobDefinition] | type[NotebookDefinition], item: dict[str, Any]) -> None:
-        """Make a draft of an exported definition.
+        """Make a draft from an exported definition.
 
         Raises:
             MockError: It cannot be imported.
@@ -126,7 +126,7 @@ class Target:
         return new_definition(self._mock, self.workspace, kind, request, self._session)
 
     def keep(self) -> None:
-        """Keep the drafts, and the workspace if it is new."""
+        """Store the drafts, and the workspace if it is new."""
         if not self.workspace.id:
             add_workspace(self._mock, self.workspace, self._mock.sessions.user(self._session))
         for draft in self.drafts:
@@ -139,7 +139,7 @@ class Target:
 
 @router.get("/export")
 async def export_workspace(found: WorkspaceToView, mock: TheMock, enable: bool | None = None) -> Response:
-    """Return a workspace as a file with its jobs and notebooks, with `enable` only such ones."""
+    """Return a workspace as a file with its jobs and notebooks; `enable` selects enabled or disabled ones."""
     content: dict[str, Any] = {"workspace": {"name": found.name, "description": found.description}}
     for key, kind in KINDS.items():
         content[key] = [
@@ -162,9 +162,9 @@ async def import_workspace(
     overwrite: bool = False,
     permissive: bool = False,
 ) -> dict[str, Any]:
-    """Import jobs and notebooks into a workspace, which is made if none has its name.
+    """Import jobs and notebooks into a workspace, which is created if none has its name.
 
-    What cannot be imported is left out with `permissive`; otherwise nothing is imported then.
+    With `permissive`, what cannot be imported is left out; otherwise nothing is imported.
     """
     tenant = tenant_of(mock, session)
     workspace = _workspace(mock, session, workspace_id, workspace_name or file.workspace.name)
@@ -189,7 +189,7 @@ async def import_workspace(
 
 
 def exported(definition: AnyDefinition) -> dict[str, Any]:
-    """Return a job or notebook as its export has it: with its program or cells."""
+    """Return a job or notebook in the form of its export: with its program or cells."""
     content = {**definition_fields(definition, f"{definition.kind}_id"), "language": definition.language}
     if isinstance(definition, NotebookDefinition):
         return {**content, "notebook_cells": definition.content}
@@ -197,7 +197,7 @@ def exported(definition: AnyDefinition) -> dict[str, Any]:
 
 
 def _workspace(mock: Mock, session: Session, identifier: int | None, name: str | None) -> Workspace:
-    """Return the workspace to import into, a new one without an id if there is none of the name."""
+    """Return the workspace to import into; if none has the name, a new one without an id."""
     tenant = tenant_of(mock, session)
     for workspace in mock.store.all(Workspace):
         if workspace.tenant == tenant and (

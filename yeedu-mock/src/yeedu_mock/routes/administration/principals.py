@@ -1,4 +1,4 @@
-"""Users and groups as several routes list and find them."""
+"""Lists and finds users and groups, for several routes."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -21,7 +21,7 @@ def people_of(mock: Mock, kind: Kind, tenant: str) -> Sequence[Person]:
 
 
 def name_of(person: Person) -> str:
-    """Return what a user or a group is called."""
+    """Return the name of a user or a group."""
     return person.username if isinstance(person, User) else person.name
 
 
@@ -38,7 +38,7 @@ def with_id(mock: Mock, kind: Kind, tenant: str, identifier: int | None) -> Pers
 
 
 def with_name(mock: Mock, kind: Kind, tenant: str, name: str) -> Person:
-    """Return the user or group of a tenant that is called exactly so.
+    """Return the user or group of a tenant with exactly this name.
 
     Raises:
         NotFoundError: The tenant has none.
@@ -50,7 +50,7 @@ def with_name(mock: Mock, kind: Kind, tenant: str, name: str) -> Person:
 
 
 def search(people: Sequence[Person], name: str) -> list[Person]:
-    """Return those whose name has a part in it.
+    """Return those whose name contains `name`.
 
     Raises:
         NotFoundError: There are none.
@@ -62,6 +62,6 @@ def search(people: Sequence[Person], name: str) -> list[Person]:
 
 
 def shown(person: Person) -> dict[str, Any]:
-    """Return a user or group as the API answers it."""
+    """Return a user or group in the API's form."""
     kind: Kind = "user" if isinstance(person, User) else "group"
     return {f"{kind}_id": person.id, NAME_KEYS[kind]: name_of(person)}

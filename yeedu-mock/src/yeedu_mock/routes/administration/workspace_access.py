@@ -30,7 +30,7 @@ PermissionId = Annotated[int | None, Query()]
 
 
 class AccessRequest(BaseModel):
-    """What gives a user or a group, as the path says, a permission."""
+    """Gives a permission to a user or a group; the path says which."""
 
     permission_id: int
     user_id: int | None = None
@@ -62,7 +62,7 @@ async def permission(permission_id: Identifier, _: TheSession) -> dict[str, Any]
 
 
 def access_routes(kind: Kind) -> APIRouter:
-    """Return the routes of one kind of people, relative to `/ac/workspace/{workspace_id}`."""
+    """Return the routes for users, or for groups, relative to `/ac/workspace/{workspace_id}`."""
     router = APIRouter(tags=["access control"])
     name_in_query = Query(alias=NAME_KEYS[kind])
 
@@ -70,7 +70,7 @@ def access_routes(kind: Kind) -> APIRouter:
     async def candidates(
         workspace: ToView, mock: TheMock, page_number: PageNumber = 1, limit: PageLimit = 100
     ) -> dict[str, Any]:
-        """List whom the workspace's tenant has, with a permission in the workspace or without."""
+        """List the users or groups of the workspace's tenant, with or without a permission in it."""
         people = people_of(mock, kind, workspace.tenant)
         return one_page([shown(person) for person in people], page_number, limit)
 
@@ -82,13 +82,13 @@ def access_routes(kind: Kind) -> APIRouter:
         page_number: PageNumber = 1,
         limit: PageLimit = 100,
     ) -> dict[str, Any]:
-        """List whom of its tenant a part of the name fits; finding nobody is a 404."""
+        """List those of its tenant whose name contains `name`; 404 if there are none."""
         found = search(people_of(mock, kind, workspace.tenant), name)
         return one_page([shown(person) for person in found], page_number, limit)
 
     @router.get(f"/{kind}/match/{{name}}")
     async def match(name: str, workspace: ToView, mock: TheMock) -> dict[str, Any]:
-        """Return who of its tenant is called exactly so."""
+        """Return the one of its tenant with exactly this name."""
         return shown(with_name(mock, kind, workspace.tenant, name))
 
     @router.get(f"/{kind}s/permission")
@@ -112,7 +112,7 @@ def access_routes(kind: Kind) -> APIRouter:
         page_number: PageNumber = 1,
         limit: PageLimit = 100,
     ) -> dict[str, Any]:
-        """List who has which permission, of those whom a part of the name fits; finding none is a 404."""
+        """List who has which permission, of those whose name contains `name`; 404 if there are none."""
         people = search(people_of(mock, kind, workspace.tenant), name)
         found = _given(mock, workspace, people, permission_id)
         if not found:
@@ -121,7 +121,7 @@ def access_routes(kind: Kind) -> APIRouter:
 
     @router.get(f"/{kind}/{{person_id:identifier}}/permission")
     async def given_to(person_id: Identifier, workspace: ToView, mock: TheMock) -> dict[str, Any]:
-        """Return someone's permissions; having none is a 404."""
+        """Return someone's permissions; 404 if there are none."""
         person = with_id(mock, kind, workspace.tenant, person_id)
         found = _given(mock, workspace, [person], None)
         if not found:
@@ -175,7 +175,7 @@ of_groups = access_routes("group")
 
 
 def _close(mock: Mock, workspace: Workspace) -> None:
-    """Have a workspace open to nobody but those who are given access, even when none of them is left."""
+    """Restrict a workspace to those who are given access, even once nobody is left who has it."""
     workspace.is_open = False
     mock.store.save(workspace)
 

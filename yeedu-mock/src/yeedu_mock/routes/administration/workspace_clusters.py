@@ -1,4 +1,4 @@
-"""Which clusters a workspace has been given; its jobs may be bound to any of the tenant's all the same."""
+"""The clusters that a workspace has been given; its jobs may still be bound to any cluster of the tenant."""
 
 from typing import Annotated, Any
 
@@ -56,7 +56,7 @@ async def clusters_of_workspace(
     page_number: PageNumber = 1,
     limit: PageLimit = 100,
 ) -> dict[str, Any]:
-    """List a workspace's clusters, each of which runs any `job_type`; finding none is a 404."""
+    """List a workspace's clusters, each of which runs any `job_type`; 404 if there are none."""
     states = {state.upper() for state in cluster_status or []}
     ids = {link.cluster_id for link in _links(mock, workspace=workspace)}
     found = [
@@ -80,7 +80,7 @@ async def workspaces_of_cluster(
     page_number: PageNumber = 1,
     limit: PageLimit = 100,
 ) -> dict[str, Any]:
-    """List a cluster's workspaces that the user may look at; finding none is a 404."""
+    """List a cluster's workspaces that the user may view; 404 if there are none."""
     user = mock.sessions.user(session)
     ids = {link.workspace_id for link in _links(mock, cluster=cluster)}
     found = [

@@ -1,4 +1,4 @@
-"""The files of a workspace: what is uploaded, and the notebooks' own."""
+"""The files of a workspace: uploaded ones, and those of its notebooks."""
 
 import asyncio
 import mimetypes
@@ -78,9 +78,9 @@ async def files(
     page_number: PageNumber = 1,
     limit: PageLimit = 100,
 ) -> dict[str, Any]:
-    """List what is in a folder, the root if none is named; a search that finds nothing is a 404.
+    """List what is in a folder, by default the root; a search without results is a 404.
 
-    The mock clones no git repositories, so that nothing is found among their files.
+    The mock clones no git repositories, so a list of their files is always empty.
     """
     if file_id is not None:
         folder = mock.files.find(workspace, file_id, None).path
@@ -110,7 +110,7 @@ async def upload(
     overwrite: Overwrite = False,
     size: Annotated[int | None, Header(alias="X-File-Size")] = None,
 ) -> dict[str, Any]:
-    """Keep the request's body as a file, or make a folder; `path` counts from `target_dir`."""
+    """Store the request's body as a file, or create a folder; `path` is relative to `target_dir`."""
     username = mock.sessions.user(session).username
     full_path = absolute(join(absolute(target_dir or ROOT), absolute(path)))
     if is_dir:
@@ -127,13 +127,13 @@ async def upload(
 
 @router.get("/file")
 async def file(found: FileToView) -> dict[str, Any]:
-    """Return what is known of a file or folder."""
+    """Return the metadata of a file or folder."""
     return shown(found)
 
 
 @router.delete("/file")
 async def delete(found: FileToEdit, mock: TheMock, workspace: WorkspaceToEdit) -> dict[str, Any]:
-    """Delete a file, or a folder with all in it."""
+    """Delete a file, or a folder with everything in it."""
     removed = mock.files.remove(workspace, found)
     return {"message": f"{found.path} is deleted.", "file_ids": [one.id for one in removed]}
 
@@ -152,7 +152,7 @@ async def usage(mock: TheMock, workspace: WorkspaceToView) -> dict[str, Any]:
 
 @router.get("/file/download")
 async def download(found: FileToView, mock: TheMock, workspace: WorkspaceToView) -> Response:
-    """Return a file's bytes, or a folder as a zip; v1b reads a notebook's cells so."""
+    """Return a file's bytes, or a folder as a zip; v1b reads a notebook's cells this way."""
     if found.is_folder:
         return await _zipped(mock, workspace, found)
     if found.notebook_id is not None:
@@ -188,7 +188,7 @@ async def move(
     destination: Destination,
     overwrite: Overwrite = False,
 ) -> dict[str, Any]:
-    """Move a file or folder to a path, or into a folder that is there."""
+    """Move a file or folder to a path, or into an existing folder."""
     username = mock.sessions.user(session).username
     return shown(mock.files.move(workspace, found, destination, username, overwrite=overwrite))
 
@@ -202,13 +202,13 @@ async def copy(
     destination: Destination,
     overwrite: Overwrite = False,
 ) -> dict[str, Any]:
-    """Copy a file or folder to a path, or into a folder that is there."""
+    """Copy a file or folder to a path, or into an existing folder."""
     username = mock.sessions.user(session).username
     return shown(mock.files.copy(workspace, found, destination, username, overwrite=overwrite))
 
 
 def shown(file: WorkspaceFile) -> dict[str, Any]:
-    """Return a file as the API answers it."""
+    """Return a file in the API's form."""
     return {
         "file_id": file.id,
         "file_name": file.name,
@@ -228,7 +228,7 @@ async def _receive(chunks: AsyncIterator[bytes], target: Path) -> int:
     """Write a body to a path and return its size.
 
     Raises:
-        TooLargeError: It is larger than any file may be.
+        TooLargeError: The body is larger than a file may be.
     """
     received = 0
     with target.open("wb") as output:
