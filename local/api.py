@@ -147,13 +147,7 @@ class PrefectApi:
     def everything(
         self, path: str, body: dict[str, Any] | None = None, *, most: int | None = None
     ) -> list[dict[str, Any]]:
-        """Return all that a filter finds, page by page; raise as `post` does.
-
-        Args:
-            path: The filter's, such as `/deployments/filter`.
-            body: What to look for.
-            most: How many items to return at most.
-        """
+        """Return what a filter finds, page by page: all, or the first `most`; raise as `post` does."""
         found: list[dict[str, Any]] = []
         while most is None or len(found) < most:
             page = self.post(path, {**(body or {}), "limit": _PAGE, "offset": len(found)})

@@ -120,8 +120,8 @@ def test_the_right_token_deploys_and_runs_and_a_revoked_one_is_one_sentence(plat
     private.login = "another"
     revoked = platform.apply(YAML, environment=variables)
     assert revoked.failures == [
-        f"{platform.folder / 'prefect.yaml'}:3: deployment 'one': the git repository {private.url} refused the "
-        "credential; check that it is valid and may read the repository."
+        f"{platform.folder / 'prefect.yaml'}:3: deployment 'one': the git repository {private.url} refused "
+        "the credential; check that it is valid and may read the repository."
     ]
     state, output = run()
     assert not state.is_completed()

@@ -14,10 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import httpx
-from prefect.client.schemas.objects import StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import get_current_settings
-from prefect.states import AwaitingRetry, Cancelled
 from prefect.utilities.math import clamped_poisson_interval
 from prefect.workers.process import ProcessJobConfiguration, ProcessWorkerResult
 
@@ -27,6 +25,7 @@ from yeedu_worker.patches.repeated_work import one_claim, read_deployments_once
 from yeedu_worker.run_environment import run_environment
 from yeedu_worker.run_labels import labels_of
 from yeedu_worker.run_process import RunProcess, StartRecorder
+from yeedu_worker.run_states import finish_cancellation, put_back
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,11 +37,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("prefect.workers.draining")  # shown where Prefect's own are
 
-_POLL_SECONDS, _START_SECONDS, _STATE_SECONDS = 0.2, 5.0, 5.0
+_POLL_SECONDS, _START_SECONDS = 0.2, 5.0
 # The runs of a worker that the server did not answer for this long may have been taken for dead. The worker's
 # client retries for about a minute before it reports the outage.
 _SILENCE_SECONDS = 30.0
-_UNFINISHED = frozenset({StateType.PENDING, StateType.RUNNING})
 
 
 class Drained(Exception):  # noqa: N818 - not an error
@@ -88,7 +86,7 @@ class DrainingWorker(HookedWorker, abc.ABC):
                 always means at once.
         """
         deadline = time.monotonic() + grace_seconds
-        if self._deadline is None or grace_seconds == 0 or deadline > self._deadline:
+        if self._deadline is None or grace_seconds == 0 or deadline > self._deadline > time.monotonic():
             self._deadline = deadline
             logger.info("told to stop; %d flow runs may go on for %.0f s", self.active, grace_seconds)
         if self._polls is not None:
@@ -246,7 +244,7 @@ class DrainingWorker(HookedWorker, abc.ABC):
                 with process.scope:
                     result = await super().run(flow_run, configuration, StartRecorder(process, task_status))
                     if result.status_code:
-                        await self._finish_cancellation(flow_run.id)
+                        await finish_cancellation(self.client, flow_run.id)
                     return result
         finally:
             del self._processes[flow_run.id]
@@ -266,20 +264,6 @@ class DrainingWorker(HookedWorker, abc.ABC):
             self.room.set()
         super().make_room(flow_run_id)
 
-    async def _finish_cancellation(self, flow_run_id: UUID) -> None:
-        """Mark as cancelled a flow run whose process ended by itself after its cancellation was requested.
-
-        An engine that finds its run *Cancelling* before it begins just exits, and the server would notice
-        only after five minutes.
-        """
-        try:
-            flow_run = await self.client.read_flow_run(flow_run_id)
-            if flow_run.state and flow_run.state.is_cancelling():
-                state = Cancelled(message="Flow run was cancelled before its flow began.")
-                await self.client.set_flow_run_state(flow_run_id, state)
-        except (httpx.HTTPError, ObjectNotFound) as error:
-            logger.warning("whether flow run %s is cancelled is left to the server: %r", flow_run_id, error)
-
     async def _await_end(self) -> None:
         """Wait until all flow runs have ended or time is up."""
         while self.active and self._deadline is not None and time.monotonic() < self._deadline:
@@ -298,19 +282,4 @@ class DrainingWorker(HookedWorker, abc.ABC):
     async def _hand_over_one(self, flow_run_id: UUID) -> None:
         if process := self._processes.get(flow_run_id):
             await process.end()
-        with anyio.move_on_after(_STATE_SECONDS):
-            try:
-                await self._put_back(flow_run_id)
-            except (httpx.HTTPError, ObjectNotFound) as error:
-                logger.warning("flow run %s could not be put back to its queue: %r", flow_run_id, error)
-
-    async def _put_back(self, flow_run_id: UUID) -> None:
-        """Make a flow run wait for the next worker, unless it has ended after all."""
-        flow_run = await self.client.read_flow_run(flow_run_id)
-        if flow_run.state is None or flow_run.state.type not in _UNFINISHED:
-            return
-        message = f"handed over: worker {self.name} was stopped before this run ended"
-        await self.client.set_flow_run_state(flow_run_id, AwaitingRetry(message=message))
-        # With the number of the dead process, a cancellation would wait for a worker that has it.
-        await self.client.update_flow_run(flow_run_id, infrastructure_pid="")
-        logger.info("flow run %r (%s): %s", flow_run.name, flow_run_id, message)
+        await put_back(self.client, flow_run_id, self.name)

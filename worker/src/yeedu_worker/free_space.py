@@ -71,4 +71,4 @@ def _sentence(what: str, left: int, total: int) -> str:
 def is_short(place: Path) -> bool:
     """Tell whether less than a twentieth of a place is left."""
     usage = shutil.disk_usage(place)
-    return usage.free < max(_least(usage.total), usage.total // _SHARE)
+    return usage.free < usage.total // _SHARE
