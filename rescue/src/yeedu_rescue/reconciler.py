@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from yeedu_rescue.errors import LoginRefused, ServerError, ServerUnavailable
 from yeedu_rescue.failure_isolation import FailureIsolation
-from yeedu_rescue.rules.crashed import Crashed
 from yeedu_rescue.rules.heartbeats import Heartbeats
+from yeedu_rescue.rules.restart_crashed import RestartCrashed
 from yeedu_rescue.rules.unstarted import Unstarted
 from yeedu_rescue.rules.worker_records import WorkerRecords
 from yeedu_rescue.server import TIMEOUT_SECONDS
@@ -68,7 +68,7 @@ class Reconciler:
         self._rules: dict[str, Rule] = {
             "silent runs": Heartbeats(server, settings, self._uptime),
             "runs that do not start": Unstarted(server, settings, self._uptime),
-            "crashed runs": Crashed(server, settings, self._uptime),
+            "crashed runs": RestartCrashed(server, settings, self._uptime),
             "worker records": WorkerRecords(server, settings, self._uptime),
         }
         self._isolation = FailureIsolation(clock, _MAX_RULE_BACKOFF_SECONDS)

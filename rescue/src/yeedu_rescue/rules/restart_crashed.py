@@ -23,7 +23,7 @@ _FIRST_DELAY_SECONDS = 5.0
 _RECENT = timedelta(hours=1)  # older runs crashed before they got the tag, or are not waited for
 
 
-class Crashed:
+class RestartCrashed:
     """Restarts CRASHED runs a bounded number of times, with backoff.
 
     Args:

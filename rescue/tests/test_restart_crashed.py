@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from yeedu_rescue.rules.crashed import wanted_times
+from yeedu_rescue.rules.restart_crashed import wanted_times
 
 
 @pytest.mark.parametrize(
