@@ -112,7 +112,22 @@ def test_logs_that_do_not_exist_are_empty_and_cost_a_second(watched: WatchedRun)
     result = watched.wait()
     assert (result.stdout, result.stderr, result.truncated) == ("", "", ())
     assert watched.clock.time == 1
-    assert len(watched.yeedu.called("GET", f"{RUN}/log/stdout")) == 2
+    assert len(watched.yeedu.called("GET", f"{RUN}/log/stdout")) == 3
+
+
+def test_a_log_that_is_denied_while_the_run_is_as_well_is_asked_for_again(watched: WatchedRun) -> None:
+    watched.states(state("RUNNING"), state("DONE"), GONE, GONE, state("DONE"))
+    watched.yeedu.on("GET", f"{RUN}/log/stdout", *[GONE] * 4, (200, b"all of it\n"))
+    assert watched.wait(follows_logs=False).stdout == "all of it\n"
+
+
+def test_a_log_that_is_denied_for_as_long_as_the_run_is_is_not_an_empty_one(watched: WatchedRun) -> None:
+    watched.states(state("RUNNING"), state("DONE"), GONE)
+    watched.yeedu.on("GET", f"{RUN}/log/stdout", GONE)
+    result = watched.wait(follows_logs=False)
+    assert result.truncated == ("stdout",)
+    assert result.stdout == "[The stdout log could not be read beyond its first 0 bytes.]\n"
+    assert 30 <= watched.clock.time < 40
 
 
 def test_a_log_that_comes_a_moment_later_is_read(watched: WatchedRun) -> None:

@@ -37,7 +37,7 @@ MAX_GROWING_WAIT_SECONDS = 110.0
 MAX_QUIET_WAIT_SECONDS = 600.0
 # The share of the time that may be spent on fetching logs from a server that always sends them whole.
 FETCH_SHARE = 0.1
-# A log that Yeedu does not have this long after the end is an empty one.
+# A log that Yeedu does not have this long after the end, while it knows the run, is an empty one.
 MISSING_SECONDS = 1.0
 _CONTENT_RANGE = re.compile(r"bytes (?:(?P<start>\d+)-\d+|\*)/(?P<size>\d+|\*)")
 
@@ -100,6 +100,7 @@ class LogFollower:
         self._kept_characters = 0
         self._dropped_lines = 0
         self._missing = ""
+        self._is_run_known = False  # seen after the log was denied
         self._shown_progress = ""
         self._first_at: float | None = None
         self._next_at = 0.0
@@ -173,11 +174,17 @@ class LogFollower:
     def _wait_before_next(self, trial: Trial, failure: YeeduError, ended_at: float) -> float | None:
         """Return how long to wait before the log is read again; None if it is not."""
         if classify(failure) is Failure.GONE:
-            left_seconds = ended_at + MISSING_SECONDS - trial.clock.now()
-            if left_seconds > 0:
-                return left_seconds
+            seconds_since_end = trial.clock.now() - ended_at
+            if seconds_since_end < MISSING_SECONDS:
+                return MISSING_SECONDS - seconds_since_end
             if not self._offset_bytes:
-                return None
+                if self._is_run_known:
+                    return None
+                self._is_run_known = self._finds_run()
+                if self._is_run_known:
+                    return 0.0
+                if seconds_since_end < (trial.retries.budget_seconds or 0.0):
+                    return MISSING_SECONDS
             wait_seconds = None
         else:
             wait_seconds = trial.fail(failure)
@@ -187,6 +194,15 @@ class LogFollower:
                 f"The {self.stream} log could not be read beyond its first {self._offset_bytes:,} bytes."
             )
         return wait_seconds
+
+    def _finds_run(self) -> bool:
+        """Return whether Yeedu knows the run itself: else its 404 for a log means nothing."""
+        try:
+            self._api.read(self._run_id, retries=ONCE, read_seconds=POLL_READ_SECONDS)
+        except YeeduError as error:
+            logger.debug("Run %d cannot be read beside its log: %s", self._run_id, error)
+            return False
+        return True
 
     def _read(self) -> None:
         """Read from the current offset to the log's present end.
