@@ -26,9 +26,8 @@ logger = logging.getLogger(__name__)
 
 Details = dict[str, Any]
 TOKEN_KEY = "token_block_name"  # noqa: S105 - a key of the connection details, not a token
-# The platform's deployer writes these blocks, and the key TOKEN_KEY of the first.
-_BLOCK_OF_THE_PLATFORM = "yeedu-token"
-_PASSWORD_BLOCK_OF_THE_PLATFORM = "yeedu-password"  # noqa: S105 - the block's name, not a password
+# The blocks that the platform's deployer writes, and the settings in .env that it writes them from.
+_SETTINGS_OF_BLOCKS = {"yeedu-token": "YEEDU_TOKEN", "yeedu-password": "YEEDU_USERNAME and YEEDU_PASSWORD"}
 # Where to store a token for which no block is named yet.
 _PLACE_OF_A_TOKEN = (
     f"a Secret block whose name you give as {TOKEN_KEY}, or write under that key into the connection "
@@ -98,8 +97,7 @@ def load_connection(
         block = block_name(named)
         credentials = Credentials(
             token=token.result() if token else load_token(named),
-            kept_in=f"the Secret block '{block}'"
-            + (" (YEEDU_TOKEN in the platform's .env)" if block == _BLOCK_OF_THE_PLATFORM else ""),
+            kept_in=_place_of(block),
         )
         note = f"Logging in to Yeedu with the token in the block '{block}', not with a password."
         blocks = (("connection_block_name", connection_block_name or ""), (TOKEN_KEY, named))
@@ -119,20 +117,21 @@ def load_connection(
         ("connection_block_name", connection_block_name or ""),
         ("login_password_block_name", login_password_block_name or ""),
     )
-    password_block = block_name(login_password_block_name or "")
+    place = _place_of(block_name(login_password_block_name or ""))
     credentials = Credentials(
         username.strip(),
         password.result(),
         kept_in=_PLACE_OF_A_TOKEN,
-        login_kept_in=f"'username' in the connection details '{connection_block_name}', or the password in "
-        f"the Secret block '{password_block}'"
-        + (
-            " (YEEDU_USERNAME and YEEDU_PASSWORD in the platform's .env)"
-            if password_block == _PASSWORD_BLOCK_OF_THE_PLATFORM
-            else ""
-        ),
+        login_kept_in=f"'username' in the connection details '{connection_block_name}', or the password "
+        f"in {place}",
     )
     return Access(credentials, tls, blocks=blocks)
+
+
+def _place_of(block: str) -> str:
+    """Return where a user changes what a Secret block holds, for messages."""
+    settings = _SETTINGS_OF_BLOCKS.get(block)
+    return f"the Secret block '{block}'" + (f" ({settings} in the platform's .env)" if settings else "")
 
 
 def _named_token_block(details: Details, connection_block_name: str | None) -> str:
@@ -192,7 +191,7 @@ def load_token(name: str) -> str:
     return _load_text(
         name,
         "a token (Yeedu shows one after single sign-on, or makes one: POST /api/v1/user/token)",
-        ", or set YEEDU_TOKEN in the platform's .env" if block_name(name) == _BLOCK_OF_THE_PLATFORM else "",
+        ", or set YEEDU_TOKEN in the platform's .env" if block_name(name) == "yeedu-token" else "",
     ).strip()
 
 
