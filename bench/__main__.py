@@ -5,18 +5,14 @@ it prints what differs from an earlier ``results.json``; without a name, it then
 """
 
 import argparse
-import contextlib
 import json
-import os
-import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-import psutil
-
 from bench import calls, compare, operator_overhead, run_start, scale, schedules, startup, throughput
+from bench.machine import machine
 from bench.peers import measuring as peers
 from bench.peers.plot import draw as draw_peers
 from bench.peers.table import table as peers_table
@@ -79,7 +75,7 @@ def main() -> None:
 
 def _measure(names: list[str]) -> None:
     results = _read(RESULTS) if RESULTS.exists() else {}
-    results["machine"] = _machine()
+    results["machine"] = machine()
 
     def keep(name: str, figures: Any, table: Callable[[Any], str]) -> None:
         results[name] = figures
@@ -113,21 +109,6 @@ def _read(file: Path) -> dict[str, Any]:
     if not isinstance(results, dict):
         sys.exit(f"bench: {file} is not an earlier results.json: it holds no object")
     return cast("dict[str, Any]", results)
-
-
-def _machine() -> str:
-    """Return the measured machine in one line: cores, processor, memory, system, Python."""
-    processor = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        processor = next(
-            (line.partition(":")[2].strip() for line in lines if line.startswith("model name")), processor
-        )
-    gigabytes = psutil.virtual_memory().total / 1e9
-    return (
-        f"{os.cpu_count()} x {processor}, {gigabytes:.0f} GB, {platform.platform(terse=True)}, "
-        f"Python {platform.python_version()}"
-    )
 
 
 if __name__ == "__main__":

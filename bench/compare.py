@@ -78,14 +78,6 @@ def report(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def spread(values: list[float]) -> float:
-    """Return the distance between the quartiles of some values; 0 for a single value."""
-    if len(values) < 2:
-        return 0.0
-    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
-    return high - low
-
-
 def _figures(results: Mapping[str, Any], *path: str) -> Iterator[tuple[str, Figure]]:
     for key, value in results.items():
         if key in _GIVEN:
@@ -117,5 +109,6 @@ def _median(figure: Figure) -> float:
 
 def _noise(figure: Figure) -> float:
     if isinstance(figure, list) and len(figure) > 1:
-        return spread(figure)
+        low, _, high = statistics.quantiles(figure, n=4, method="inclusive")
+        return high - low
     return _SINGLE_SHARE * abs(_median(figure))

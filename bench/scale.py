@@ -5,7 +5,6 @@ From these figures, in ``bench/costs.json``, `bench.sizing` computes what a plat
 
 import json
 import os
-import platform as machine
 import re
 import time
 from functools import partial
@@ -13,6 +12,7 @@ from importlib.metadata import version
 from typing import Any, NamedTuple
 
 from bench import docker_stats
+from bench.machine import machine
 from bench.sizing import ALONE, COSTS, SERVICES, Costs, Load, most_runs
 from bench.throughput import MemoryPeak
 from bench.usage import Usage
@@ -159,7 +159,7 @@ def _with_one(platform: Scaled) -> Figures:
     tasks = platform.cost("many-tasks", _RUNS_OF_TASKS, idle, {"count": _TASKS})
     job = platform.cost("run-yeedu-job", _JOBS, idle)
     figures: Figures = {
-        "machine": f"{os.cpu_count()} cores, {machine.platform()}, Prefect {version('prefect')}",
+        "machine": f"{machine()}, Prefect {version('prefect')}",
         "cores": os.cpu_count(),
         "job": _beyond(job.cpu, run.cpu),
         "task": {name: cost / _TASKS for name, cost in _beyond(tasks.cpu, run.cpu).items()},
